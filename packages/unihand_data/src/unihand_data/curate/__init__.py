@@ -1,0 +1,1 @@
+"""Filters, relevance, mirroring, task building."""

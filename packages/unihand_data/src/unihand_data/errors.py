@@ -1,0 +1,94 @@
+"""The one vocabulary for everything that does not make it into a shard.
+
+A stage raises :class:`Reject`; the runner turns it into a row of ``rejects/*.parquet``. The reason is an enum so that a
+report can count it; the message names the file, the field and the mend.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+Level = Literal["item", "clip", "row"]
+
+
+class Reason(StrEnum):
+    """Why an item, clip or row is not in the shard. Extend here, never with free text."""
+
+    # input files
+    UNREADABLE = "unreadable"  # cannot be opened or parsed at all
+    TRUNCATED = "truncated"  # fewer bytes, rows or frames than the file itself announces
+    CORRUPT = "corrupt"  # decodes, but with damaged content
+    MISSING_FILE = "missing_file"  # a file the source refers to is not there
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"  # a field has another type or shape than the format says
+    BAD_VALUE = "bad_value"  # NaN, infinite, out of range, not a rotation ...
+    UNSAFE_CONTENT = "unsafe_content"  # a pickle outside the allow-list, an archive that leaves its folder, a bomb
+    UNSUPPORTED = "unsupported"  # a format, codec or version this reader does not know
+    TIMEOUT = "timeout"  # the decoder or an external stage did not answer in time
+    CRASHED = "crashed"  # the decoder or an external stage died
+    DUPLICATE = "duplicate"  # same content as another item of this run
+    TOO_SHORT = "too_short"
+    EMPTY = "empty"
+    UNKNOWN_DATASET = "unknown_dataset"
+    CONTRADICTION = "contradiction"  # the data contradicts what its dataset YAML declares
+    # hands, camera and motion
+    NO_HANDS = "no_hands"
+    LOW_CONFIDENCE = "low_confidence"
+    HAND_GAPS = "hand_gaps"
+    JITTER = "jitter"
+    DISCONTINUITY = "discontinuity"
+    DBA_ERROR = "dba_error"
+    OUT_OF_RANGE_DEPTH = "out_of_range_depth"
+    STATIC_HANDS = "static_hands"
+    CAMERA_LOST = "camera_lost"
+    # language and relevance
+    NOT_MANIPULATION = "not_manipulation"
+    BLOCKED = "blocked"  # the language backend refused; says nothing about the clip
+    NO_TEXT = "no_text"
+    BAD_ANSWER = "bad_answer"  # the language backend answered, but not in the asked form
+    BUDGET = "budget"  # left for a later run: the budget ended
+    # the job itself
+    INTERNAL = "internal"  # a bug of ours; the message carries the type and the place
+
+
+class Reject(Exception):
+    """Raised by a stage: this item, clip or row cannot go on.
+
+    Args:
+        reason: one of :class:`Reason`.
+        message: one sentence that names the file, the field and the mend.
+        level: what is lost: a whole input ``item``, a ``clip`` of it, or a ``row``.
+        frames, frames_with_hand, duration_s: what the loss covers, where known (they feed the report's ratios).
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        level: Level = "item",
+        frames: int = 0,
+        frames_with_hand: int = 0,
+        duration_s: float = 0.0,
+    ):
+        super().__init__(f"{reason}: {message}")
+        self.reason = Reason(reason)
+        self.message = message
+        self.level: Level = level
+        self.frames = frames
+        self.frames_with_hand = frames_with_hand
+        self.duration_s = duration_s
+
+    def __reduce__(self):  # exceptions with keyword arguments do not pickle by themselves; Ray workers need it
+        return (_rebuild, (self.reason, self.message, self.level, self.frames, self.frames_with_hand, self.duration_s))
+
+
+def _rebuild(reason, message, level, frames, frames_with_hand, duration_s) -> Reject:
+    return Reject(
+        reason, message, level=level, frames=frames, frames_with_hand=frames_with_hand, duration_s=duration_s
+    )
+
+
+class DatasetRefused(Exception):
+    """A whole data set cannot be taken. The command prints the one sentence and exits with code 2."""

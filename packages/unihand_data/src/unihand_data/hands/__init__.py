@@ -1,0 +1,1 @@
+"""Hand motion: estimators, skeletons, MANO variants and inverse kinematics."""

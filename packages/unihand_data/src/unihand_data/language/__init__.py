@@ -1,0 +1,1 @@
+"""Annotation: narrations, motion describer, Gemini, OpenAI-compatible endpoints, paraphrases, left-right words."""

@@ -1,0 +1,1 @@
+"""How plain stages become a Ray Data job: resources, resume, rejects, metrics."""

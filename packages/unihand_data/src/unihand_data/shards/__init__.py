@@ -1,0 +1,1 @@
+"""The on-disk contract: schemas, writer, reader, catalogue."""

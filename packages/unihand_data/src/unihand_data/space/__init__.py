@@ -1,0 +1,1 @@
+"""The 200-slot unified state-action space."""
