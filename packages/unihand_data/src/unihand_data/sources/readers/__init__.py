@@ -1,0 +1,1 @@
+"""One module per container kind; each class is named in ``registry.READERS`` and imported when used."""

@@ -1,0 +1,119 @@
+"""What a data-set YAML may say. One file per data set in ``datasets/``; unknown keys are errors.
+
+A YAML describes the data set *as its owner publishes it*: where files lie, which conventions its numbers follow, and
+the owner's licence (never the licence tag of a copy). Readers are driven by it; they hold no data-set names.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from unihand_data.config import Settings
+
+ReaderName = Literal[
+    "video_folder",
+    "video_table",
+    "hdf5_skeleton",
+    "webdataset",
+    "frame_archive",
+    "mano_folder",
+    "mano_frames",
+    "episode_npy",
+    "text_skeleton",
+    "landmark_csv",
+    "lerobot_human",
+    "hawor_results",
+]
+
+#: how a data set writes its hands; every name is a converter of ``hands/mano_variants.py``
+HandVariant = Literal[
+    "axis_angle_45",  # root apart, 45 numbers
+    "axis_angle_48",  # root in the first three numbers
+    "pca",  # coefficients of the MANO file's hands_components
+    "matrices",  # 3x3 per joint
+    "quat_wxyz",
+    "quat_xyzw",
+    "keypoints_21",  # already wrist, thumb .. pinky from palm to tip
+    "keypoints_fpha",  # wrist, five knuckles, then PIP DIP TIP per finger
+    "keypoints_aria",  # five tips, wrist, thumb 2, three of each finger, palm
+    "keypoints_arkit_25",  # ARKit hand skeleton with metacarpals
+]
+
+
+class HandSpec(Settings):
+    """Conventions of the hand numbers."""
+
+    variant: HandVariant
+    left_in_right_model: bool = Field(False, description="left hands are written in the right model, mirrored back")
+    mean: Literal["flat", "model"] = Field("flat", description="theta is relative to the flat hand or to hands_mean")
+    pca_components: int = 45
+    translation: Literal["wrist", "mano"] = Field("mano", description="the wrist joint itself, or MANO's transl")
+    frame: Literal["camera", "world", "device"] = "camera"
+    unit_in_m: float = Field(1.0, gt=0)
+    min_confidence: float | None = Field(None, description="below it a joint counts as untracked")
+
+
+class CameraSpec(Settings):
+    """Conventions of the camera numbers. ``model`` is the distortion the data set publishes."""
+
+    pose: Literal["camera_to_world", "world_to_camera", "none"] = "none"
+    quaternion: Literal["wxyz", "xyzw", "none"] = "none"
+    axes: Literal["opencv", "opengl"] = "opencv"
+    world_up: Literal["x", "y", "z", "-y", "unknown"] = "unknown"
+    unit_in_m: float = Field(1.0, gt=0)
+    model: Literal["none", "radtan", "kannala_brandt"] = "none"
+
+
+class TableSpec(Settings):
+    """A side-car table of text. ``layout`` names the shape of the file; columns are given for ``rows``."""
+
+    path: str
+    layout: Literal["rows", "ego4d_narrations", "ego4d_fho", "atomic_descriptions"] = "rows"
+    video: str = ""
+    start: str = ""
+    stop: str = ""
+    text: str = ""
+    time: Literal["seconds", "hms"] = "seconds"
+    level: Literal["instruction", "intent", "task"] = "instruction"
+    optional: bool = False
+    columns: list[str] = Field(default_factory=list, description="header of a table that has none")
+
+
+class Provenance(Settings):
+    """What this reader was tried on; printed as the table of ``docs/sources.md``."""
+
+    real: str = ""
+    generated: str = ""
+    unverified: list[str] = Field(default_factory=list)
+
+
+class DatasetSpec(Settings):
+    """One data set."""
+
+    name: str
+    title: str
+    reader: ReaderName
+    licence: str = Field(description="the owner's licence")
+    licence_class: Literal["permissive", "non_commercial", "no_redistribution", "unknown"]
+    shareable: bool = Field(description="may derived shards leave the machine")
+    setting: Literal["lab", "wild"]
+    fps: float | None = Field(None, gt=0, description="published rate; None: the stream's own time decides")
+    fingerprint: list[list[str]] = Field(
+        default_factory=list, description="groups of globs; the folder is this data set if every glob of one group hits"
+    )
+    videos: list[str] = Field(default_factory=list, description="globs of the video files")
+    video_key: str = Field("", description="regex over the relative path; its group 'key' joins video and tables")
+    tables: list[TableSpec] = Field(default_factory=list)
+    hands: HandSpec | None = None
+    camera: CameraSpec | None = None
+    paths: dict[str, str] = Field(default_factory=dict, description="further paths the reader needs, by its own names")
+    quirks: list[str] = Field(default_factory=list)
+    tried: Provenance = Provenance()
+
+    @model_validator(mode="after")
+    def _share_only_what_may_be_shared(self) -> DatasetSpec:
+        if self.shareable and self.licence_class != "permissive":
+            raise ValueError(f"shareable needs a permissive licence, not {self.licence_class}")
+        return self
