@@ -1,31 +1,63 @@
-# One environment, .venv, made with plain pip. Every target installs what it needs and nothing more.
-PYTHON ?= python3
+# One environment, .venv, made with plain pip and one constraints file. Every target installs what it needs, no more.
+PYTHON ?= $(firstword $(foreach v,python3.12 python3.11 python3,$(if $(shell command -v $(v) 2>/dev/null),$(v))))
 VENV   := .venv
-PIP    := $(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
 DATA   := packages/unihand_data
 VIDEO  ?=
 OUT    ?= demo_out
 
-.PHONY: setup setup-dev demo test test-fast bench lint soak clean
 .DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test test-fast bench lint soak clean
 
 help:
-	@echo "make demo [VIDEO=path]   run the whole human-video job on the sample clip (or on your video)"
-	@echo "make test                everything CI runs; make test-fast leaves the slow part out"
-	@echo "make bench | lint | soak | setup | clean"
+	@echo "make demo [VIDEO=path] [OUT=dir]   the whole human-video job on the sample clip, or on your video"
+	@echo "make test                          lint, types, import rule and every test (make test-fast: without the slow ones)"
+	@echo "make bench                         figures with the machine and the peer named"
+	@echo "make setup | setup-dev | lint | soak | clean"
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "Python 3.11 or 3.12 is needed, this is %d.%d: make PYTHON=..." % v)'
+	@$(PYTHON) -m venv $(VENV)
 
-# What the data job needs: no torch.
-$(VENV)/.data: $(VENV)/bin/python constraints.txt $(DATA)/pyproject.toml
-	$(PIP) -e '$(DATA)[pipelines]'
+# What the data job needs. No torch.
+$(VENV)/.data: constraints.txt $(DATA)/pyproject.toml | $(VENV)/bin/python
+	@echo "installing the data job (about 2 GB, 1 to 5 minutes) ..."
+	@$(PIP) -e '$(DATA)[pipelines]'
+	@$(PY) -m unihand_data.hands.models
 	@touch $@
 
-# What the tests need on top.
-$(VENV)/.dev: $(VENV)/.data requirements-dev.txt
-	$(PIP) -e '$(DATA)[pipelines,mano,view,render]' -r requirements-dev.txt
+# What the tests need on top. torch by itself first: asked for directly, pip takes the build that is at hand.
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.data
+	@echo "installing the test tools ..."
+	@$(PIP) torch==2.13.0
+	@$(PIP) -e '$(DATA)[pipelines,mano,view,render]' -r requirements-dev.txt
 	@touch $@
 
 setup: $(VENV)/.data
 setup-dev: $(VENV)/.dev
+
+demo: $(VENV)/.data
+	@$(PY) -m unihand_data.demo.run --output '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)')
+
+lint: $(VENV)/.dev
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(PY) tests/check_imports.py
+
+test: lint
+	@$(PY) -m pytest -q -m "not soak"
+
+test-fast: $(VENV)/.dev
+	@$(PY) -m pytest -q -m "not slow and not soak"
+
+soak: $(VENV)/.dev
+	@$(PY) -m pytest -q -m soak
+
+bench: $(VENV)/.dev
+	@$(PY) benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,29 @@
+"""All settings of the human-video job in one model; ``pipelines/human_video.yaml`` is the commented default."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from unihand_data.config import Settings
+from unihand_data.curate.motion_quality import MotionSettings
+from unihand_data.curate.tasks import TaskSettings
+from unihand_data.geometry.camera_motion import CameraSettings
+from unihand_data.hands.config import HandsSettings
+from unihand_data.language.config import LanguageSettings, RelevanceSettings
+from unihand_data.runner.settings import RunnerSettings
+from unihand_data.video.settings import VideoSettings
+
+
+class HumanVideoSettings(Settings):
+    """Settings of ``pipelines/human_video.py``. Content hash and ids depend on everything but runtime fields."""
+
+    dataset: str | None = None  # name of a data set YAML; null: found by fingerprint
+    video: VideoSettings = Field(default_factory=VideoSettings)
+    hands: HandsSettings = Field(default_factory=HandsSettings)
+    camera: CameraSettings = Field(default_factory=CameraSettings)
+    motion: MotionSettings = Field(default_factory=MotionSettings)
+    relevance: RelevanceSettings = Field(default_factory=RelevanceSettings)
+    language: LanguageSettings = Field(default_factory=LanguageSettings)
+    tasks: TaskSettings = Field(default_factory=TaskSettings)
+    mirror: bool = True
+    runner: RunnerSettings = Field(default_factory=RunnerSettings, json_schema_extra={"runtime": True})

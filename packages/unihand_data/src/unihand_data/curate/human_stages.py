@@ -1,0 +1,273 @@
+"""The stages of ``pipelines/human_video.py``: plain callables on :class:`Unit`, no Ray, no decoded frame between them.
+
+    open and split -> hands -> camera -> motion quality -> screen -> encode -> annotate -> rows
+
+The paper lists language augmentation first (3.1); all four filters work per clip, so their order changes the cost and
+not the result. Geometry runs before a language model sees a clip, words are paraphrased for kept clips only, mirroring is
+last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from unihand_data import __version__
+from unihand_data.config import content_hash
+from unihand_data.curate.clip_state import ClipRows, ClipState, Origin
+from unihand_data.curate.human_config import HumanVideoSettings
+from unihand_data.curate.human_rows import human_episode, wrist_paths
+from unihand_data.curate.mirror_row import mirror_episode
+from unihand_data.curate.motion_quality import clip_figures, verdict
+from unihand_data.curate.tasks import build_samples
+from unihand_data.errors import Reason, Reject
+from unihand_data.ids import make_id
+from unihand_data.runner.stage import Unit
+from unihand_data.shards.rows import EpisodeRow
+from unihand_data.sources.recording import HumanSource, Narration, Recording
+
+
+def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
+    return Reject(
+        reason,
+        f"{clip.origin.uri} [{clip.clip.t0:.2f}..{clip.clip.t1:.2f} s]: {message}",
+        level="clip",
+        frames=clip.frames,
+        frames_with_hand=clip.frames_with_hand,
+        duration_s=clip.duration_s,
+    )
+
+
+class _Stage:
+    def __init__(self, settings: HumanVideoSettings):
+        self.settings = settings
+
+    def close(self) -> None:
+        """Nothing to let go of by default."""
+
+
+class OpenAndSplit(_Stage):
+    """Recording -> clips: check the stream, find shot cuts, plan clips of at most ten seconds on narration bounds."""
+
+    def __init__(self, settings: HumanVideoSettings, source: Callable[[], HumanSource]):
+        super().__init__(settings)
+        from unihand_data.video.worker import VideoWorker
+
+        self.source = source()
+        self.video = VideoWorker(settings.video)
+        self.version = content_hash(settings)
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        from unihand_data.video.plan import plan_recording
+
+        recording = self.source.open(unit.body)
+        if recording.video is None:
+            raise Reject(
+                Reason.MISSING_FILE,
+                f"{unit.uri}: the annotation's video is not here; put it beside it or pass its folder (--videos).",
+            )
+        plan = plan_recording(self.video, recording, self.settings.video)
+        unit.rejects.extend(plan.losses)
+        clips = [self._unit(unit, recording, ref, fps) for ref, fps in zip(plan.clips, plan.rates)]
+        if not clips:
+            reason, message = Reason.TOO_SHORT, f"{unit.uri}: no stretch is long enough for a clip"
+            if plan.losses:
+                reason, message = plan.losses[0].reason, plan.losses[0].message
+            raise Reject(reason, message, frames=plan.frames, duration_s=plan.duration_s)
+        clips[0].rejects = [*unit.rejects]  # losses travel with the first clip, so that they are written once
+        return clips
+
+    def _unit(self, unit: Unit, recording: Recording, ref, fps: float) -> Unit:
+        span = round(ref.t0 * 1e6), round(ref.t1 * 1e6)
+        clip_id = make_id("clip", recording.content_id, *span, self.version)
+        clip = ClipState(
+            clip_id=clip_id,
+            origin=Origin(
+                recording_id=recording.recording_id,
+                content_id=recording.content_id,
+                dataset=recording.item.dataset,
+                uri=recording.item.uri,
+                setting=recording.setting,
+                licence=recording.licence,
+                shareable=recording.shareable,
+                suite=recording.suite,
+                task_id=recording.task_id,
+            ),
+            clip=ref,
+            fps=fps,
+            narrations=_narrations_on_clip(recording.narrations, ref.t0, ref.t1 + 1.0 / fps),
+            annotated=_annotated(recording, ref),
+            provenance={"code": __version__, "config": self.version, "t0": ref.t0, "t1": ref.t1},
+        )
+        return Unit(clip_id, unit.item, unit.uri, clip)
+
+    def close(self) -> None:
+        self.video.close()
+
+
+def _narrations_on_clip(narrations: list[Narration], t0: float, t1: float) -> list[Narration]:
+    """Narrations that touch [t0, t1), cut to it and shifted to the clip's clock."""
+    out = []
+    for n in narrations:
+        a, b = max(n.t0, t0), min(n.t1, t1)
+        if b - a > 1e-3:
+            out.append(replace(n, t0=a - t0, t1=b - t0))
+    return out
+
+
+def _annotated(recording: Recording, ref):
+    """Hands and camera the data set brings, on the clip's frames; None when it brings no hands."""
+    if not recording.hands:
+        return None
+    from unihand_data.hands.annotated import annotated_result
+
+    return annotated_result(recording, ref)
+
+
+class ReconstructHands(_Stage):
+    """Wrist pose, theta and keypoints per frame and hand (paper: MANO by HaWoR; here the estimator is a setting)."""
+
+    def __init__(self, settings: HumanVideoSettings):
+        super().__init__(settings)
+        from unihand_data.hands.factory import build_estimator
+
+        self.estimator = build_estimator(settings.hands)
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        clip: ClipState = unit.body
+        if clip.annotated is not None and self.settings.hands.prefer_annotated:
+            clip.hands = clip.annotated
+        else:
+            clip.hands = self.estimator.estimate(clip.clip)
+        if clip.frames_with_hand == 0:
+            raise _clip_reject(clip, Reason.NO_HANDS, "no hand was seen in any frame")
+        clip.provenance["hands"] = clip.hands.right.estimator
+        return [unit]
+
+    def close(self) -> None:
+        self.estimator.close()
+
+
+class EstimateCamera(_Stage):
+    """Camera-to-world poses: the data set's, the hand estimator's, or the CPU default with hands masked out."""
+
+    def __init__(self, settings: HumanVideoSettings):
+        super().__init__(settings)
+        from unihand_data.geometry.camera_motion import build_camera_estimator
+
+        self.estimator = build_camera_estimator(settings.camera)
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        clip: ClipState = unit.body
+        assert clip.hands is not None
+        clip.camera = clip.hands.camera or self.estimator.estimate(clip.clip, clip.hands)
+        clip.provenance["camera"] = clip.camera.method
+        return [unit]
+
+    def close(self) -> None:
+        self.estimator.close()
+
+
+class ScreenClip(_Stage):
+    """Motion-quality filter, then the CPU's answer to 'is this manipulation at all' (3.1, steps 2 and 3)."""
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        from unihand_data.language.relevance import screen_motion
+
+        clip: ClipState = unit.body
+        assert clip.hands is not None
+        times = clip.clip.pts - clip.clip.t0
+        clip.figures = clip_figures(clip.hands, clip.camera, times, self.settings.motion)
+        reasons = verdict(clip.figures, self.settings.motion)
+        if reasons:
+            raise _clip_reject(clip, reasons[0][0], "; ".join(text for _, text in reasons))
+        relevance = screen_motion(clip.hands, clip.camera, times, self.settings.relevance)
+        clip.figures.update({f"relevance_{k}": v for k, v in relevance.figures.items()})
+        if not relevance.keep:
+            raise _clip_reject(clip, Reason.NOT_MANIPULATION, relevance.why)
+        return [unit]
+
+
+class EncodeClip(_Stage):
+    """The short-GOP file the shard will store, in the work directory; its bytes enter the media table at the commit."""
+
+    def __init__(self, settings: HumanVideoSettings, work_dir: str):
+        super().__init__(settings)
+        from unihand_data.video.worker import VideoWorker
+
+        self.video = VideoWorker(settings.video)
+        self.folder = Path(work_dir) / "media"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        clip: ClipState = unit.body
+        clip.media = self.video.encode(clip.clip, str(self.folder / f"{clip.clip_id}.mp4"), licence=clip.origin.licence)
+        return [unit]
+
+    def close(self) -> None:
+        self.video.close()
+
+
+class AnnotateClip(_Stage):
+    """Dual-level words (per second, per chunk) and, with a language model, its verdict on relevance (3.1, steps 1, 3)."""
+
+    def __init__(self, settings: HumanVideoSettings, work_dir: str):
+        super().__init__(settings)
+        from unihand_data.language.annotate import Annotator
+
+        self.annotator = Annotator(settings.language, settings.relevance, work_dir)
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        from unihand_data.language.annotate import ClipContext
+
+        clip: ClipState = unit.body
+        assert clip.hands is not None and clip.media is not None
+        times = clip.clip.pts - clip.clip.t0
+        context = ClipContext(
+            clip_id=clip.clip_id,
+            content_hash=clip.media.media_id,
+            video_path=clip.media.path,
+            times=times,
+            duration_s=clip.duration_s,
+            narrations=clip.narrations,
+            motion=wrist_paths(clip),
+        )
+        answer = self.annotator.annotate(context)
+        if answer.reject is not None:
+            raise _clip_reject(clip, answer.reject[0], answer.reject[1])
+        clip.language = answer.rows
+        clip.figures.update(answer.figures)
+        clip.provenance.update(answer.provenance)
+        return [unit]
+
+    def close(self) -> None:
+        self.annotator.close()
+
+
+class BuildRows(_Stage):
+    """Episode row, mirror twin (3.1, step 4) and the samples of the three task families."""
+
+    def __init__(self, settings: HumanVideoSettings):
+        super().__init__(settings)
+        from unihand_data.space.embodiment import load_embodiment
+
+        self.embodiment_hash = load_embodiment("human_hands").hash
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        clip: ClipState = unit.body
+        assert clip.media is not None
+        row = human_episode(clip, self.settings.motion, self.embodiment_hash)
+        if not row.action_mask.any():
+            raise _clip_reject(clip, Reason.EMPTY, "no step has two neighbouring seen poses, so there is no action")
+        episodes: list[EpisodeRow] = [row]
+        if self.settings.mirror:
+            episodes.append(mirror_episode(row))
+        samples = [sample for episode in episodes for sample in build_samples(episode, self.settings.tasks)]
+        unit.body = ClipRows(episodes, [clip.media], samples)
+        return [unit]
+
+
+def frames_in(rows: ClipRows) -> int:
+    """Unmirrored frames, for progress and metrics."""
+    return int(sum(r.frames for r in rows.episodes if not r.mirrored))

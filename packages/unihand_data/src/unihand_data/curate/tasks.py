@@ -1,0 +1,94 @@
+"""The training index of a human row: motion generation, continuation and description (paper 5.2.2, CONTRACT section 3).
+
+Every start frame is listed; chunk length, stride and history are training settings, so a sample only says how many
+frames it has before and after it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unihand_data.config import Settings
+from unihand_data.ids import make_id
+from unihand_data.language.templates import answer_tokens_estimate, pick_template
+from unihand_data.shards.rows import EpisodeRow, SampleRow
+
+
+class TaskSettings(Settings):
+    """Which start frames make a sample; seconds, so that they mean the same at every frame rate."""
+
+    min_future_s: float = 0.3  # frames after the start that a chunk can use
+    min_history_s: float = 0.3  # frames before the start that a continuation needs
+    description: bool = True
+    continuation: bool = True
+
+
+def _text_tokens(text: str) -> int:
+    """CONTRACT section 4: bytes / 4 where no tokenizer is present (marked ``estimate`` by the catalogue)."""
+    return -(-len(text.encode()) // 4)
+
+
+def _language_at(row: EpisodeRow, t: float, key: str) -> int:
+    """Index of a sentence that covers ``t``; which of several is decided by the hash of the sample, -1 when none."""
+    covering = [i for i, text in enumerate(row.language) if text.t0 <= t < text.t1 and text.level != "task"]
+    covering = covering or [i for i, text in enumerate(row.language) if text.level == "task"]
+    if not covering:
+        return -1
+    return covering[int(key[:8], 16) % len(covering)]
+
+
+def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
+    """All samples of a row, in the order of their start frames.
+
+    A start frame counts when it has an active action step; ids depend on the episode, task and start alone (for a
+    description on its span), never on the text.
+    """
+    samples: list[SampleRow] = []
+    frames = row.frames
+    views = max(1, len(row.cameras))
+    future = max(1, round(settings.min_future_s * row.rate_hz))
+    history = max(1, round(settings.min_history_s * row.rate_hz))
+    active = row.action_mask.any(axis=1)
+    known_state = row.state_mask.any(axis=1)
+
+    def add(task: str, key: tuple, start: int, length: int, past: int, ref: int) -> None:
+        sample_id = make_id("sample", row.episode_id, task, *key)
+        if ref < -1:  # decided by hash of the id
+            ref = _language_at(row, float(row.timestamps[start]), sample_id)
+        template = pick_template(task, sample_id)
+        text = row.language[ref].text if ref >= 0 else ""
+        described = task == "motion_description"
+        samples.append(
+            SampleRow(
+                sample_id=sample_id,
+                task=task,
+                episode_id=row.episode_id,
+                start_frame=start,
+                frames_available=length,
+                history_available=past,
+                language_ref=ref,
+                question_template_id=template.template_id,
+                tokens_text=_text_tokens(template.question) + _text_tokens(text),
+                tokens_answer=answer_tokens_estimate(text) if described else 0,
+                images_per_time=views,
+                split=row.split,
+            )
+        )
+
+    hashed = -2
+    for start in np.flatnonzero(active & known_state).tolist():
+        length = frames - start
+        if length < future:
+            continue
+        add("motion_generation", (start,), start, length, start, hashed)
+        if settings.continuation and start >= history and active[start - history : start].all():
+            add("motion_continuation", (start,), start, length, start, hashed)
+    if settings.description:
+        for index, text in enumerate(row.language):
+            i0 = int(np.searchsorted(row.timestamps, text.t0 - 1e-9))
+            i1 = int(np.searchsorted(row.timestamps, text.t1 - 1e-9))
+            if i1 - i0 < 2 or not active[i0 : i1 - 1].any() or not text.text:
+                continue
+            key = (text.level, round(text.t0 * 1e6), round(text.t1 * 1e6))
+            add("motion_description", key, i0, i1 - i0, i0, index)
+    return samples

@@ -1,0 +1,1 @@
+"""report.html: the pictures a person looks at first."""
