@@ -20,7 +20,7 @@ from unihand_data.hands.track import HandTrack, Side
 from unihand_data.ids import split_of
 from unihand_data.shards.rows import CameraRow, EpisodeRow, HandRow
 
-# CONTRACT section 1; the slot tables of ``space`` hold the same numbers and a test compares them.
+# docs/contract.md, section 1; the slot tables of ``space`` hold the same numbers and a test compares them.
 EEF: dict[Side, int] = {"right": 0, "left": 9}
 BETA: dict[Side, int] = {"right": 90, "left": 100}
 THETA: dict[Side, int] = {"right": 110, "left": 155}
@@ -42,7 +42,7 @@ class WorldMotion:
 
 def world_motion(camera: CameraTrack | None, frames: int) -> WorldMotion:
     """Camera poses in the row's world. Without any motion estimate the current camera frame is used and ``known`` is
-    False: the EEF slots are stored but masked (CONTRACT section 2, ``world: camera``)."""
+    False: the EEF slots are stored but masked (docs/contract.md, section 2, ``world: camera``)."""
     if camera is None:
         camera = CameraTrack(np.tile(np.eye(4), (frames, 1, 1)), np.ones(frames, bool), method="none")
     up = camera.figures.get("up_x"), camera.figures.get("up_y"), camera.figures.get("up_z")
@@ -110,7 +110,8 @@ def _stored_intrinsics(view: Intrinsics | None, width: int, height: int) -> np.n
 
 def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: str) -> EpisodeRow:
     """The unmirrored row of a finished clip."""
-    assert clip.hands is not None and clip.media is not None, "row building comes after hands and encoding"
+    if clip.hands is None or clip.media is None:
+        raise ValueError("rows are built after hands and encoding")
     times = np.asarray(clip.clip.pts, float) - clip.clip.t0
     motion = world_motion(clip.camera, clip.frames)
     tracks: dict[Side, HandTrack] = {"right": clip.hands.right, "left": clip.hands.left}

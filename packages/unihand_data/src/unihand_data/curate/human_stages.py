@@ -2,9 +2,9 @@
 
     open and split -> hands -> camera -> motion quality -> screen -> encode -> annotate -> rows
 
-The paper lists language augmentation first (3.1); all four filters work per clip, so their order changes the cost and
-not the result. Geometry runs before a language model sees a clip, words are paraphrased for kept clips only, mirroring is
-last.
+The paper lists language augmentation first (3.1); all four filters work per clip, so their order changes the cost
+and not the result. Geometry runs before a language model sees a clip, words are paraphrased for kept clips only,
+mirroring is last.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class ScreenClip(_Stage):
 
 
 class EncodeClip(_Stage):
-    """The short-GOP file the shard will store, in the work directory; its bytes enter the media table at the commit."""
+    """The short-GOP file the shard will store; its bytes enter the media table at the commit."""
 
     def __init__(self, settings: HumanVideoSettings, work_dir: str):
         super().__init__(settings)
@@ -210,7 +210,7 @@ class EncodeClip(_Stage):
 
 
 class AnnotateClip(_Stage):
-    """Dual-level words (per second, per chunk) and, with a language model, its verdict on relevance (3.1, steps 1, 3)."""
+    """Dual-level words (per second, per chunk) and a language model's verdict on relevance (3.1, steps 1 and 3)."""
 
     def __init__(self, settings: HumanVideoSettings, work_dir: str):
         super().__init__(settings)
@@ -222,7 +222,8 @@ class AnnotateClip(_Stage):
         from unihand_data.language.annotate import ClipContext
 
         clip: ClipState = unit.body
-        assert clip.hands is not None and clip.media is not None
+        assert clip.hands is not None
+        assert clip.media is not None
         times = clip.clip.pts - clip.clip.t0
         context = ClipContext(
             clip_id=clip.clip_id,

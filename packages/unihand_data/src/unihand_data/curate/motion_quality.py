@@ -1,8 +1,8 @@
 """Stage 2 of section 3.1: figures of a clip's motion and the verdict over them.
 
-The paper names the signals (detection confidence, DBA error, jitter and discontinuity in wrist space) and no numbers;
-every threshold here is a setting, every figure is kept in the shard, and filled-in frames do not vote. Figures are in SI
-units and independent of the frame rate. T frames.
+The paper names the signals (detection confidence, DBA error, jitter and discontinuity in wrist space) and no
+numbers; every threshold here is a setting, every figure is kept in the shard, and filled-in frames do not vote.
+Figures are in SI units and independent of the frame rate. T frames.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def hand_figures(track: HandTrack, wrist: np.ndarray, times: np.ndarray, setting
         steps += n - 1
         travel += float((v * dt).sum())
         speed.append(v)
-        window = min(int(round(settings.smooth_window_s / np.median(dt))) // 2 * 2 + 1, (n - 1) // 2 * 2 + 1)
+        window = min(round(settings.smooth_window_s / float(np.median(dt))) // 2 * 2 + 1, (n - 1) // 2 * 2 + 1)
         if window >= 5:
             smooth = _smooth(p, window)
             residual_pos.append(np.linalg.norm(p - smooth, axis=1))
@@ -209,7 +209,7 @@ def step_outliers(positions: np.ndarray, valid: np.ndarray, times: np.ndarray, s
     """(T,) bool: step t (from t to t+1) is faster than median + k MAD *and* than the absolute floor.
 
     The floor keeps a still hand (MAD near zero) from losing its first real movement. Values are never changed, the
-    step is masked (CONTRACT section 2).
+    step is masked (docs/contract.md, section 2).
     """
     frames = len(times)
     bad = np.zeros(frames, bool)

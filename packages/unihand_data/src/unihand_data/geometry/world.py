@@ -1,4 +1,4 @@
-"""The world frame of a row (CONTRACT section 2): right-handed, metres, z up, x forward, y left, origin at the first camera.
+"""The world frame of a row (docs/contract.md, 2): right-handed, metres, z up, x forward, y left, origin first camera.
 
 Raw poses come in whatever world the camera estimate has; ``raw_to_world`` takes them to the row's world and is stored.
 """

@@ -59,7 +59,7 @@ def keypoints_pixels(row: EpisodeRow, side: Side, view: int = 0) -> tuple[np.nda
 
 
 def draw_hand(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], *, seen: bool = True) -> None:
-    """Draw one skeleton (21, 2) into an RGB uint8 picture in place; a filled-in hand is drawn thin and without joints."""
+    """Draw one skeleton (21, 2) into an RGB uint8 picture in place; a filled-in hand is thin and without joints."""
     import cv2
 
     if not np.isfinite(points).all():
