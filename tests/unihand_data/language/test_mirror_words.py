@@ -41,11 +41,13 @@ def test_every_spelling_of_counterclockwise_mirrors_to_clockwise(spelling):
     assert swap_left_right(f"Turn {spelling.upper()}") == "Turn CLOCKWISE"
 
 
-_WORDS = st.sampled_from(
-    "left right Left RIGHT leftmost rightwards clockwise counterclockwise anticlockwise counter-clockwise cw CCW hand over "
-    "is has the a to of moves turns now away all what what's angle next it , . ? ! - / ( ) L R LH RH 左 右 左右 顺时针 逆时针 "
-    "反 時計回り 시계 방향 반 왼쪽 오른손 she nothing 3 cm lEft leftHand and or up in on before 's counter anti clock wise".split()
-)
+_VOCABULARY = """
+left right Left RIGHT leftmost rightwards clockwise counterclockwise anticlockwise
+counter-clockwise cw CCW hand over  is has the a to of moves turns now away all what
+what's angle next it , . ? ! - / ( ) L R LH RH 左 右 左右 顺时针 逆时针  反 時計回り 시계 방향 반 왼쪽 오른손 she
+nothing 3 cm lEft leftHand and or up in on before 's counter anti clock wise
+"""
+_WORDS = st.sampled_from(_VOCABULARY.split())
 
 
 @settings(max_examples=400, deadline=None)

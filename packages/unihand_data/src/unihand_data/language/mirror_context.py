@@ -28,20 +28,20 @@ def _set(words: str) -> frozenset[str]:
 
 
 _PART = _set(
-    "hand hands handed hander handedly handside arm arms wrist wrists finger fingers thumb thumbs palm palms fist fists "
-    "index middle ring pinky forearm elbow shoulder foot feet leg legs knee eye ear cheek glove gloves sleeve side sides "
-    "edge edges corner corners end half row column border margin wall turn lane button drawer door burner shelf pocket "
-    "gripper grippers knuckle knuckles fingertip fingertips shoe sock hip heel toe"
+    "hand hands handed hander handedly handside arm arms wrist wrists finger fingers thumb thumbs palm palms fist "
+    "fists  index middle ring pinky forearm elbow shoulder foot feet leg legs knee eye ear cheek glove gloves "
+    "sleeve side sides  edge edges corner corners end half row column border margin wall turn lane button drawer "
+    "door burner shelf pocket  gripper grippers knuckle knuckles fingertip fingertips shoe sock hip heel toe"
 )
 _CORRECT = _set(  # "the right amount": what is correct, not where it is
-    "angle angles angled triangle triangles amount amounts way time moment place spot order size tool temperature answer "
-    "thing things track fit height length tension pressure consistency speed shape word words choice kind type "
-    "combination person setting mix balance mood mindset idea"
+    "angle angles angled triangle triangles amount amounts way time moment place spot order size tool temperature "
+    "answer  thing things track fit height length tension pressure consistency speed shape word words choice kind "
+    "type  combination person setting mix balance mood mindset idea"
 )
 _DETERMINER = _set("the a an this that these those his her my your their our its it him them me us each every another")
 _BEFORE_NOUN = _set(
-    "the a an this that these those his her my your their our its each every another other opposite same whole "
-    "far upper lower top bottom front rear center centre near outer inner middle extreme hard slight slightly further "
+    "the a an this that these those his her my your their our its each every another other opposite same whole  far "
+    "upper lower top bottom front rear center centre near outer inner middle extreme hard slight slightly further "
     "farther only user wearer first second third"
 )
 _PREPOSITION = _set("to from toward towards on at in with by using of via into onto for facing")
@@ -51,23 +51,24 @@ _ADVERB = _set("just already since now never recently finally also still ever no
 _PRONOUN = _set("i he she they we who it c o someone somebody everyone everybody people man woman person lady boy girl")
 _SHORT_BE_SUBJECT = _set("what that it there he she who here nothing everything anything something one all this")
 _QUANTITY = _set(
-    "nothing anything something everything none much little few any some enough many bit lot still remaining more time "
-    "half most one two three four five six seven eight nine ten what whatever all rest"
+    "nothing anything something everything none much little few any some enough many bit lot still remaining more "
+    "time  half most one two three four five six seven eight nine ten what whatever all rest"
 )
 _UNIT = _set(
     "cm mm m km inch inches meter meters metre metres centimeter centimeters centimetre centimetres millimeter "
     "millimeters degree degrees deg step steps foot feet px pixels"
 )
-_MOTION_STEMS = (
-    "mov shift slid go goes going turn rotat swing swung tilt lean steer veer travel head step look sweep swept drift "
-    "bend bent twist curv roll glanc point proceed walk driv push pull drag bring carr nudg slip pan tap reach "
-    "translat displac sway wav flick spin"
-).split()
+_MOTION_STEMS = _set(
+    "mov shift slid go goes going turn rotat swing swung tilt lean steer veer travel head step look sweep swept "
+    "drift  bend bent twist curv roll glanc point proceed walk driv push pull drag bring carr nudg slip pan tap "
+    "reach  translat displac sway wav flick spin"
+)
 _NOT_MOTION = _set("good gone point points head heads hand pan pans rolls")  # read as nouns more often
 _ALWAYS_EMPHASIS = _set("now here there then beside alongside alone afterwards along unattended untouched")
 _MAYBE_EMPHASIS = _set(
-    "in on at into onto above below under underneath beneath behind before after against beyond down up off out back "
-    "over inside across where when as by outside near between until around upon amid open empty closed idle overs"
+    "in on at into onto above below under underneath beneath behind before after against beyond down up off out "
+    "back  over inside across where when as by outside near between until around upon amid open empty closed idle "
+    "overs"
 )
 _VERDICT = _set("exactly just quite perfectly feels feel seems seem sounds")
 _HANDISH = _set("hand hands side direction arm handedness dominant button turn")
@@ -88,7 +89,7 @@ def is_ambiguous(tokens: list[Token], i: int) -> bool:
 def _decide(tokens: list[Token], i: int) -> tuple[bool, bool]:
     """(direction, ambiguous)."""
     before, after = _words(tokens, i, -1), _words(tokens, i, +1)
-    p1, p2, n1, n2 = (*before, "", "")[0], (*before, "", "")[1], (*after, "", "")[0], (*after, "", "")[1]
+    p1, n1, n2 = (*before, "")[0], (*after, "", "")[0], (*after, "", "")[1]
     mark_before, mark_after = _mark(tokens, i - 1), _mark(tokens, i + 1)
     moving = any(_is_motion(w) for w in before[:6])
 
@@ -103,7 +104,7 @@ def _decide(tokens: list[Token], i: int) -> tuple[bool, bool]:
     if n1 == "away":
         direction = moving and n2 == "from"
         return direction, direction
-    if mark_after == "?" and (mark_before == "," and not _is_place(_before_mark(tokens, i)) or _is_tag(p1, before)):
+    if mark_after == "?" and ((mark_before == "," and not _is_place(_before_mark(tokens, i))) or _is_tag(p1, before)):
         return False, False
     if (
         not before

@@ -39,7 +39,7 @@ _PAIRS: tuple[tuple[str, str], ...] = (
     ("clockwise", "counterclockwise"),
     ("cw", "ccw"),
 )
-_OTHER = {a: b for a, b in _PAIRS} | {b: a for a, b in _PAIRS}
+_OTHER = dict(_PAIRS) | {b: a for a, b in _PAIRS}
 _NEUTRAL = {w: f"<{a}>" for a, b in _PAIRS for w in (a, b)}
 SIDE = "<left>"
 

@@ -1,0 +1,133 @@
+"""Settings of the language room.
+
+What a model is asked, and which model, changes content; where it is reached, how often it is retried and what may be
+spent does not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from unihand_data.config import Settings, runtime_field
+
+#: list prices in USD per million tokens: input, output (thinking included), cached input. From the vendor's price page
+#: as of ``PRICES_AS_OF``; a job overrides them in its YAML, and the report prints the date beside every sum.
+DEFAULT_PRICES: dict[str, tuple[float, float, float]] = {
+    "gemini-3.5-flash-lite": (0.30, 2.50, 0.03),
+    "gemini-3.8-flash": (0.75, 3.75, 0.075),
+    "gemini-3.5-flash": (1.50, 9.00, 0.15),
+    "gemini-3.1-pro-preview": (2.00, 12.00, 0.20),
+}
+PRICES_AS_OF = "2026-10-01"
+
+
+class Price(Settings):
+    """USD per million tokens of one model. ``output`` covers thinking tokens too; ``batch_factor`` is the discount."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)  # None: as input
+    batch_factor: float = Field(default=0.5, gt=0, le=1)
+
+
+class PriceTable(Settings):
+    """Prices by model id with the day they were read. A model that is not listed has no known price: that is an error
+    where money is to be counted, never zero; a self-hosted model is listed with zeros."""
+
+    as_of: str = PRICES_AS_OF
+    currency: str = "USD"
+    models: dict[str, Price] = Field(
+        default_factory=lambda: {m: Price(input=i, output=o, cached_input=c) for m, (i, o, c) in DEFAULT_PRICES.items()}
+    )
+
+
+class RetrySettings(Settings):
+    """Exponential backoff for 408, 429 and 5xx; any other 4xx is final."""
+
+    attempts: int = Field(default=5, ge=1)
+    initial_s: float = Field(default=1.0, ge=0)
+    max_s: float = Field(default=60.0, ge=0)
+    base: float = Field(default=2.0, ge=1)
+    jitter: float = Field(default=1.0, ge=0)
+
+
+class MotionRulesSettings(Settings):
+    """When the motion describer calls a movement a movement. Thresholds are ours; the paper has no such describer."""
+
+    min_move_m: float = 0.02  # net displacement over a window below this is "still"
+    min_path_m: float = 0.06  # a still hand whose path is longer than this "moves back and forth"
+    axis_share: float = 0.4  # axes with at least this share of the largest component are named
+    min_roll_deg: float = 25.0  # wrist rotation about an axis that is mentioned
+    min_closure: float = 0.15  # change of finger closure (0 open .. 1 fist) that is mentioned
+    min_gap_m: float = 0.05  # change of the distance between the wrists that is mentioned
+    min_valid: float = 0.6  # share of a window's frames in which a hand must be valid to be spoken of
+    min_window_s: float = 0.5  # a shorter rest is joined to the window before it
+
+
+class RelevanceSettings(Settings):
+    """Manipulation relevance from measured motion (paper 3.1 stage 3; thresholds unpublished there, these are ours)."""
+
+    enabled: bool = True
+    camera_speed_mps: float = 0.5  # camera translation above this is walking ...
+    camera_turn_dps: float = 60.0  # ... and rotation above this is looking around
+    wrist_rest_mps: float = 0.12  # wrists slower than this in the camera frame rest there
+    wrist_active_mps: float = 0.04  # wrists faster than this in the world (camera compensated) do something
+    closure_active_per_s: float = 0.15  # change of finger closure per second that is manipulation by itself
+    min_visible_ratio: float = 0.2  # frames with a hand
+    min_score: float = 0.25  # manipulation score below this is a reject
+    smooth_s: float = 0.3  # window of the moving average before speeds are taken
+    use_model: bool = True  # a model's verdict, where one answered, outweighs the figures
+    model_weight: dict[str, float] = Field(default_factory=lambda: {"low": 0.3, "medium": 0.6, "high": 0.9})
+
+
+class ParaphraseSettings(Settings):
+    """Language augmentation (paper 3.1 stage 1)."""
+
+    enabled: bool = True
+    per_text: int = Field(default=2, ge=0, le=32)
+    use_model: bool = False  # ask the language backend; else the template grammar
+    prompt_version: str = "paraphrase-v1"
+
+
+class LanguageSettings(Settings):
+    """How clips get their words.
+
+    ``backend: none`` uses the data set's narrations and, where there are none, the motion describer. ``model`` has no
+    default: a default dies with its model (vendors shut them down within months), so a backend without one is refused.
+    """
+
+    backend: Literal["none", "gemini", "openai"] = "none"
+    model: str = ""
+    prompt_version: str = "annotate-v1"
+    send: Literal["video", "frames"] = "video"
+    fps: float = Field(default=1.0, gt=0, le=30)
+    media_resolution: Literal["low", "medium", "high"] = "low"
+    thinking_budget: int | None = 0  # None leaves the model's own default
+    max_output_tokens: int = Field(default=2048, gt=0)
+    temperature: float = Field(default=0.2, ge=0)
+    seed: int | None = 0
+    narrations_as_context: bool = True
+    motion_rules: bool = True  # describe the motion where a source has no text and no model answered
+    max_chunk_s: float = 10.0
+    motion: MotionRulesSettings = Field(default_factory=MotionRulesSettings)
+    paraphrase: ParaphraseSettings = Field(default_factory=ParaphraseSettings)
+
+    base_url: str | None = runtime_field(None)
+    api_key_env: str | None = runtime_field(None)  # None: GEMINI_API_KEY or OPENAI_API_KEY
+    batch: bool = runtime_field(False)
+    batch_inline_mb: float = runtime_field(15.0)
+    timeout_s: float = runtime_field(300.0)
+    concurrency: int = runtime_field(4, ge=1)
+    inline_limit_mb: float = runtime_field(19.0)
+    retry: RetrySettings = runtime_field(default_factory=RetrySettings)
+    budget: float | None = runtime_field(None, ge=0)  # money for the whole job, in the price table's currency
+    prices: PriceTable = runtime_field(default_factory=PriceTable)
+    cache_dir: str | None = runtime_field(None)
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> LanguageSettings:
+        if self.backend != "none" and not self.model:
+            raise ValueError(f"language.model must name a model when language.backend is {self.backend!r}")
+        return self
