@@ -1,0 +1,76 @@
+"""Videos with tables of text beside them (EPIC-KITCHENS, Ego4D, Ego-Exo4D, HD-EPIC, TASTE-Rob).
+
+The YAML's ``video_key`` regex takes the id out of the video's path; ``paths.alias`` may name a json list that maps that
+id to the one the tables use (Ego-Exo4D: take name to take uid).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unihand_data.errors import Reason, Reject
+from unihand_data.sources import tables
+from unihand_data.sources.base import FolderSource
+from unihand_data.sources.listing import is_video
+from unihand_data.sources.narration_tables import load_table
+from unihand_data.sources.recording import Recording, SourceItem
+
+
+class VideoTableSource(FolderSource):
+    """Items: the videos the YAML's globs name (all videos where it names none)."""
+
+    def _list(self, files: list[str]) -> Iterator[SourceItem]:
+        found: dict[int, list[str]] = {}
+        for i, table in enumerate(self.spec.tables):
+            found[i] = self.select(files, [table.path])
+            self.claim(*found[i])
+        alias = self.select(files, [self.spec.paths["alias"]]) if "alias" in self.spec.paths else []
+        self.claim(*alias)
+        payload = {"tables": {str(i): paths for i, paths in found.items()}, "alias": alias}
+        videos = self.select(files, self.spec.videos) if self.spec.videos else [f for f in files if is_video(f)]
+        for name in videos:
+            self.claim(name)
+            yield self.item(name, self.path(name), video=name, join=self.video_key(name), **payload)
+        if not videos and not self.options.require_video:
+            keys = sorted({k for i, t in enumerate(self.spec.tables) for p in found[i] for k in self._keys(p, t)})
+            for key in keys:
+                yield self.item(key, self.path(key), video=None, join=key, **payload)
+
+    def _keys(self, path: str, table: object) -> list[str]:
+        return list(load_table(self.path(path), table))  # type: ignore[arg-type]
+
+    def open(self, item: SourceItem) -> Recording:
+        payload = item.payload
+        paths = {int(i): p for i, p in payload["tables"].items()}
+        for i, table in enumerate(self.spec.tables):
+            if not paths.get(i) and not table.optional:
+                raise Reject(Reason.MISSING_FILE, f"{self.root}: no {table.path} for {item.key}; fetch the annotations")
+        if self.spec.tables and not any(paths.values()):
+            raise Reject(Reason.MISSING_FILE, f"{self.root}: none of the {self.dataset} tables is here; fetch them")
+        used = tuple(self.path(p) for group in paths.values() for p in group)
+        video = payload["video"]
+        recording = self.recording(item, self.path(video) if video else None, annotations=() if video else used[:1])
+        join = self._alias(payload["join"], payload["alias"])
+        counts: dict[str, int] = {}
+        rejects: list[Reject] = []
+        for i, table in enumerate(self.spec.tables):
+            for path in paths.get(i, []):
+                text = load_table(self.path(path), table).get(join)
+                if text is None:
+                    continue
+                recording.narrations.extend(text.narrations)
+                rejects.extend(text.rejects)
+                for name, n in text.left_out.items():
+                    counts[name] = counts.get(name, 0) + n
+        recording.narrations.sort(key=lambda n: (n.t0, n.t1, n.text))
+        recording.extra.update(join=join, narrations_left_out=counts, rejects=rejects)
+        return recording
+
+    def _alias(self, key: str, files: list[str]) -> str:
+        """The id the tables use."""
+        names = (self.spec.paths.get("alias_name", ""), self.spec.paths.get("alias_uid", ""))
+        for name in files:
+            for entry in tables.shared_json(self.path(name)):
+                if isinstance(entry, dict) and entry.get(names[0]) == key:
+                    return str(tables.need(entry, names[1], self.path(name)))
+        return key
