@@ -1,0 +1,270 @@
+"""Staging: what workers leave behind for the one committer.
+
+A part is one Parquet file with rows of five kinds (episode, media, sample, reject, conversation), each in its own
+nullable struct column and its own row groups. One file, so that a part appears whole or not at all, on a disk as in a
+bucket. Its name is the hash of the ids within: the same units give the same file whichever worker made it, and a unit
+that is done a second time after a crash overwrites its part instead of doubling it.
+
+Media rows carry the *path* of the encoded clip; bytes enter ``media.lance`` at the commit.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from unihand_data.ids import hash_bytes, make_id
+from unihand_data.shards import codec, schema
+from unihand_data.shards.errors import RowError, ShardError
+from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, RejectRow, SampleRow
+from unihand_data.shards.store import Store
+
+_MEDIA = pa.schema([*schema.MEDIA_INFO, ("path", pa.string())])
+KINDS: dict[str, pa.Schema] = {
+    "episode": schema.EPISODES,
+    "media": _MEDIA,
+    "sample": schema.SAMPLES,
+    "reject": schema.REJECTS,
+    "conversation": schema.CONVERSATIONS,
+}
+#: order rows are committed in within a table: neighbours of one recording stay neighbours on disk
+_SORT = {
+    "episode": ("source", "recording_id", "episode_id"),
+    "media": ("media_id",),
+    "sample": ("episode_id", "conversation_id", "task", "start_frame", "sample_id"),
+    "reject": ("item", "level", "stage", "reason", "source_uri", "message"),
+    "conversation": ("source", "conversation_id"),
+}
+STAGED = pa.schema(
+    [("kind", pa.string()), ("id", pa.string()), *((k, pa.struct(list(s))) for k, s in KINDS.items())],
+    metadata={"unihand.schema_version": str(schema.SCHEMA_VERSION)},
+)
+
+
+def write_part(
+    staging_dir: str | os.PathLike[str],
+    episodes: Sequence[EpisodeRow] = (),
+    media: Sequence[MediaRow] = (),
+    samples: Sequence[SampleRow] = (),
+    rejects: Sequence[RejectRow] = (),
+    *,
+    conversations: Sequence[ConversationRow] = (),
+    storage_options: dict[str, Any] | None = None,
+) -> str:
+    """Write one staging part; returns its path, or ``""`` when there is nothing to write.
+
+    Two equal reject rows of one part are two losses and both count; the same row in two parts is one loss seen twice.
+    So clips of one item that fail alike need something that tells them apart: put the time span into ``source_uri``
+    (``file.mp4#t=10,20``) or into the message.
+
+    Raises:
+        RowError: a row does not fit the schema (named by row and field), or an id occurs twice with the part.
+    """
+    store = Store(staging_dir, storage_options)
+    media = [_with_path(store, m) for m in media]
+    found: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "episode": [(e.episode_id, codec.episode_to_record(e)) for e in episodes],
+        "media": [(m.media_id, codec.media_to_record(m) | {"path": _portable(store, m.path)}) for m in media],
+        "sample": [(s.sample_id, codec.sample_to_record(s)) for s in samples],
+        "reject": _number([codec.reject_to_record(r) for r in rejects]),
+        "conversation": [(c.conversation_id, codec.conversation_to_record(c)) for c in conversations],
+    }
+    for kind, rows in found.items():
+        twice = [i for i, n in Counter(i for i, _ in rows).items() if n > 1]
+        if twice and kind != "media":  # a file two clips share may be listed with each
+            raise RowError(f"{kind} {twice[0]} occurs more than once in one staging part; ids name one row")
+    if not any(found.values()):
+        return ""
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, STAGED, compression="zstd") as writer:
+        for kind, rows in found.items():
+            if rows:
+                writer.write_table(_wrap(kind, rows))
+    names = [f"{kind}:{i}" for kind, rows in found.items() for i in sorted({i for i, _ in rows})]
+    name = f"part-{make_id(*names)}.parquet"
+    store.write(name, sink.getvalue())
+    return store.uri(name) if not store.local else store.path(name)
+
+
+def parts(store: Store) -> list[str]:
+    """Names of the finished parts, sorted."""
+    return [n for n in store.names("", ".parquet") if n.startswith("part-")]
+
+
+def read_kind(store: Store, name: str, kind: str) -> pa.Table:
+    """Rows of one kind of one part, in the columns of ``KINDS[kind]`` plus ``id``.
+
+    Raises:
+        ShardError: the part is not readable or was written under another schema version.
+    """
+    try:
+        with pq.ParquetFile(store.path(name), filesystem=store.filesystem) as file:
+            version = (file.schema_arrow.metadata or {}).get(b"unihand.schema_version", b"?").decode()
+            if version != str(schema.SCHEMA_VERSION):
+                raise ShardError(
+                    f"staging part {store.uri(name)} has schema version {version}, this code writes "
+                    f"{schema.SCHEMA_VERSION}; remove the staging directory and run the job again"
+                )
+            column = file.schema_arrow.get_field_index("kind")
+            groups = [
+                g for g in range(file.num_row_groups) if _kind_of(file.metadata.row_group(g), column) in (kind, None)
+            ]
+            data = file.read_row_groups(groups, columns=["kind", "id", kind]) if groups else None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ShardError(
+            f"staging part {store.uri(name)} cannot be read ({error}); remove it and run the job again"
+        ) from error
+    columns = [*KINDS[kind], pa.field("id", pa.string())]
+    if data is None:
+        return pa.schema(columns).empty_table()
+    data = data.filter(pc.equal(data["kind"], kind)).combine_chunks()
+    structs = data[kind].combine_chunks()
+    arrays = [structs.field(i) for i in range(structs.type.num_fields)] + [data["id"].combine_chunks()]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(columns))
+
+
+def collect(store: Store, kind: str, skip: set[str], *, rows_per_batch: int) -> Iterator[pa.Table]:
+    """Every staged row of ``kind`` whose id is not in ``skip``, each id once, in one order that does not depend on how
+    rows were spread over parts. Holds the sort keys of all rows and the content of a batch, not more.
+
+    A recording's rows usually share a part, so reading in sorted order opens each part about once.
+    """
+    index: list[tuple[tuple[Any, ...], int, int]] = []
+    names = parts(store)
+    seen: set[str] = set(skip)
+    for p, name in enumerate(names):
+        data = read_kind(store, name, kind)
+        keys = [data[c].to_pylist() for c in (*_SORT[kind], "id")]
+        for r in range(data.num_rows):
+            key = tuple(k[r] for k in keys)
+            if key[-1] not in seen:
+                seen.add(key[-1])
+                index.append((key, p, r))
+    index.sort()
+    cache: dict[int, pa.Table] = {}
+    for start in range(0, len(index), rows_per_batch):
+        chunk = index[start : start + rows_per_batch]
+        pieces = []
+        for _, p, r in chunk:
+            if p not in cache:
+                while len(cache) >= 16:
+                    cache.pop(next(iter(cache)))
+                cache[p] = read_kind(store, names[p], kind)
+            pieces.append(cache[p].slice(r, 1))
+        yield pa.concat_tables(pieces).combine_chunks()
+
+
+def collect_light(store: Store, kind: str, skip: pa.Array, *, rows_per_file: int) -> Iterator[pa.Table]:
+    """As :func:`collect`, vectorised, for the many small rows of ``sample`` and ``reject``: one table per output file.
+
+    Rows are dealt to files by a hash of the episode (or item) they belong to, so neither the number of parts nor their
+    borders shows in the result. Each file costs one pass over that kind's columns.
+    """
+    names = parts(store)
+    total = sum(read_kind(store, n, kind).num_rows for n in names)
+    files = max(1, -(-total // rows_per_file))
+    order = [(c, "ascending") for c in (*_SORT[kind], "id")]
+    for number in range(files):
+        found = []
+        for name in names:
+            data = read_kind(store, name, kind)
+            if files > 1:
+                data = data.filter(_in_bucket(data, kind, number, files))
+            found.append(data.filter(pc.invert(pc.is_in(data["id"], value_set=skip))))
+        if not found:
+            continue
+        data = pa.concat_tables(found).sort_by(order).combine_chunks()
+        ids = data["id"].combine_chunks()
+        if len(ids) > 1:  # equal ids have equal sort keys and now lie side by side
+            first = pa.concat_arrays([pa.array([True]), pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1))])
+            data = data.filter(first)
+        if data.num_rows:
+            yield data
+
+
+def _in_bucket(data: pa.Table, kind: str, number: int, files: int) -> pa.Array:
+    owner = (
+        data["item"]
+        if kind == "reject"
+        else pc.binary_join_element_wise(data["episode_id"], data["conversation_id"], "")
+    )
+    encoded = owner.combine_chunks().dictionary_encode()
+    mine = pa.array([int(make_id(o)[:8], 16) % files == number for o in encoded.dictionary.to_pylist()], pa.bool_())
+    return mine.take(encoded.indices)
+
+
+def media_path(store: Store, path: str) -> str:
+    """Absolute form of a staged media path."""
+    return path if "://" in path or os.path.isabs(path) else (store.path(path) if store.local else store.uri(path))
+
+
+def _with_path(store: Store, row: MediaRow) -> MediaRow:
+    """Bytes given directly (small images, tests) are put beside the parts."""
+    if row.path:
+        return row
+    if row.data is None:
+        raise RowError(f"media {row.media_id}: neither path nor data is given")
+    if hash_bytes(row.data) != row.media_id:
+        raise RowError(f"media {row.media_id}: media_id is not the content hash of data")
+    name = f"media/{row.media_id}"
+    if not store.exists(name):
+        store.write(name, row.data)
+    return MediaRow(**{**row.__dict__, "path": store.uri(name), "data": None})
+
+
+def _portable(store: Store, path: str) -> str:
+    """Paths inside the staging directory are kept relative, so that it can be moved or mounted elsewhere."""
+    absolute = path if "://" in path else os.path.abspath(path)
+    return absolute[len(store.url) + 1 :] if absolute.startswith(store.url + "/") else absolute
+
+
+def _number(rejects: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """A reject has no id of its own: its content without the attempt, and its ordinal among equals."""
+    counts: Counter[str] = Counter()
+    out = []
+    for record in rejects:
+        base = reject_key(record)
+        out.append((make_id(base, counts[base]), record))
+        counts[base] += 1
+    return out
+
+
+def reject_key(record: dict[str, Any]) -> str:
+    return make_id(*(record[k] for k in ("item", "level", "stage", "reason", "message", "source_uri")))
+
+
+def reject_ids(data: pa.Table) -> list[str]:
+    """Ids of the reject rows of one table that holds each loss once."""
+    return [i for i, _ in _number(data.to_pylist())]
+
+
+def _wrap(kind: str, rows: list[tuple[str, dict[str, Any]]]) -> pa.Table:
+    rows = sorted(dict(rows).items())
+    inner = codec.table([r for _, r in rows], KINDS[kind]).combine_chunks()
+    columns: list[pa.Array] = []
+    for field in STAGED:
+        if field.name == "kind":
+            columns.append(pa.array([kind] * len(rows)))
+        elif field.name == "id":
+            columns.append(pa.array([i for i, _ in rows]))
+        elif field.name == kind:
+            arrays = [inner.column(n).combine_chunks() for n in inner.schema.names]
+            columns.append(pa.StructArray.from_arrays(arrays, fields=list(KINDS[kind])))
+        else:
+            columns.append(pa.nulls(len(rows), field.type))
+    return pa.Table.from_arrays(columns, schema=STAGED)
+
+
+def _kind_of(group: Any, column: int) -> str | None:
+    """The kind a row group holds; None when the statistics do not say."""
+    stats = group.column(column).statistics
+    if stats is None or not stats.has_min_max or stats.min != stats.max:
+        return None
+    return stats.min

@@ -1,0 +1,73 @@
+"""Opening, creating and listing the Lance tables of a shard directory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from unihand_data.shards import schema
+from unihand_data.shards.errors import ShardError
+from unihand_data.shards.guard import use_lance
+from unihand_data.shards.store import Store
+
+#: table -> its id column, in the order tables are committed: what is referred to comes first
+TABLES = {"media": "media_id", "episodes": "episode_id", "conversations": "conversation_id"}
+
+
+def table_schema(table: str) -> pa.Schema:
+    if table == "media":
+        return schema.media_schema()
+    return {"episodes": schema.EPISODES, "conversations": schema.CONVERSATIONS}[table]
+
+
+def open_table(store: Store, table: str, *, version: int | str | None = None) -> Any:
+    """The ``lance.LanceDataset``; ``version`` may be a tag.
+
+    Raises:
+        ShardError: it does not exist or cannot be opened.
+    """
+    use_lance()
+    import lance
+
+    try:
+        return lance.dataset(store.uri(f"{table}.lance"), version=version, storage_options=lance_options(store))
+    except (ValueError, OSError) as error:
+        at = f" at {version}" if version is not None else ""
+        raise ShardError(f"{store.url}: table {table}{at} cannot be opened: {error}") from error
+
+
+def ensure_table(store: Store, table: str) -> Any:
+    """Open, or create empty."""
+    use_lance()
+    import lance
+
+    if store.exists(f"{table}.lance/_versions"):
+        return open_table(store, table)
+    of = table_schema(table)
+    return lance.write_dataset(
+        pa.RecordBatchReader.from_batches(of, iter([])),
+        store.uri(f"{table}.lance"),
+        mode="create",
+        data_storage_version=schema.LANCE_STORAGE,
+        commit_message=f"create, schema version {schema.SCHEMA_VERSION}",
+        storage_options=lance_options(store),
+    )
+
+
+def ids(dataset: Any, column: str) -> list[str]:
+    """All ids, in row order."""
+    return dataset.to_table(columns=[column])[column].to_pylist()
+
+
+def lance_options(store: Store) -> dict[str, str] | None:
+    """fsspec's s3 options in Lance's words; None leaves everything to the environment."""
+    if store.local or not store.storage_options:
+        return None
+    given = store.storage_options
+    out = {"access_key_id": given.get("key"), "secret_access_key": given.get("secret")}
+    endpoint = given.get("endpoint_url") or given.get("client_kwargs", {}).get("endpoint_url")
+    if endpoint:
+        out |= {"endpoint": endpoint, "allow_http": "true" if endpoint.startswith("http://") else "false"}
+    out["region"] = given.get("client_kwargs", {}).get("region_name", "us-east-1")
+    return {k: v for k, v in out.items() if v}

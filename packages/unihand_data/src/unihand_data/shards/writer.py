@@ -1,0 +1,285 @@
+"""The one committer: staged parts become a shard directory, once, whatever happens in between.
+
+Steps, each of which a re-run finds done or does: open the manifest as ``committing``; media (those that rows refer to,
+by content id); episodes; conversations; samples; rejects; manifest as ``committed``; Lance tags. Rows that exist are
+skipped by id, so a commit killed between or inside any two steps is repaired by running it again. Lance appends are one
+version each and appear whole; Parquet files count once the manifest lists them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from unihand_data.shards import append, staging, tables
+from unihand_data.shards import manifest as mf
+from unihand_data.shards.errors import CommitRefused
+from unihand_data.shards.guard import use_lance
+from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, RejectRow, SampleRow
+from unihand_data.shards.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def commit(
+    staging_dir: str | os.PathLike[str],
+    out_dir: str | os.PathLike[str],
+    *,
+    content_hash: str,
+    config: dict[str, Any],
+    inputs: dict[str, int] | None = None,
+    run_id: str,
+    new_version: bool = False,
+    tokenizer: str = "bytes/4",
+    clean: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Bring everything staged into the shard directory; safe to repeat.
+
+    Args:
+        staging_dir, out_dir: local path or URL.
+        content_hash, config: of the content settings (``unihand_data.config``); a directory holds one version unless
+            ``new_version``.
+        inputs: items by outcome, *totals of this directory* (inputs, written, rejected, ignored). None derives them
+            from the rows: ``provenance["item"]`` (else the recording) of written rows and ``item`` of rejects.
+        run_id: goes into every Lance commit message and names the tag ``run-<run_id>``.
+        tokenizer: who counted ``tokens_*``; ``bytes/4`` marks an estimate.
+        clean: remove the parts (and media inside the staging directory) once everything is in.
+
+    Returns:
+        ``{"new": {episodes, media, conversations, samples, rejects}, "tag": name or None, "counts": {...}}``; all zero
+        and no tag for a second run of the same input.
+
+    Raises:
+        CommitRefused: other content hash, or another committer is at work.
+        ShardError: a staged row refers to media that are neither staged nor stored, or staged bytes do not match.
+    """
+    use_lance()
+    stage, out = Store(staging_dir, storage_options), Store(out_dir, storage_options)
+    with only_committer(out):
+        manifest = _begin(out, content_hash, config, run_id, new_version)
+        _step("begin")
+        new = {"media": append.commit_media(stage, out, run_id)}
+        _step("media")
+        for table, kind in (("episodes", "episode"), ("conversations", "conversation")):
+            new[table] = append.commit_rows(stage, out, table, kind, run_id)
+            _step(table)
+        for folder, kind in (("samples", "sample"), ("rejects", "reject")):
+            new[folder] = append.commit_parquet(stage, out, manifest, folder, kind, lambda: _step("parquet file"))
+            _step(folder)
+        tag = _finish(out, manifest, inputs, tokenizer, run_id)
+        _step("manifest")
+        _tag(out, manifest)
+        _step("tag")
+        if clean:
+            _clean(stage)
+    log.info("commit %s into %s: %s", run_id, out.url, new)
+    return {"new": new, "tag": tag, "counts": dict(manifest.counts)}
+
+
+class ShardWriter:
+    """Staging and commit of one process, for tools that need no cluster.
+
+    >>> writer = ShardWriter(out, content_hash=h, config=c)
+    >>> writer.add(episodes=[...], media=[...], samples=[...])
+    >>> writer.commit(run_id="...")
+    """
+
+    def __init__(
+        self,
+        out_dir: str | os.PathLike[str],
+        *,
+        content_hash: str,
+        config: dict[str, Any],
+        staging_dir: str | os.PathLike[str] | None = None,
+    ):
+        self.out_dir = os.fspath(out_dir)
+        self.staging_dir = os.fspath(staging_dir) if staging_dir else f"{self.out_dir}/.staging"
+        self.content_hash, self.config = content_hash, config
+
+    def add(
+        self,
+        episodes: Sequence[EpisodeRow] = (),
+        media: Sequence[MediaRow] = (),
+        samples: Sequence[SampleRow] = (),
+        rejects: Sequence[RejectRow] = (),
+        conversations: Sequence[ConversationRow] = (),
+    ) -> str:
+        """Stage rows; returns the part's path."""
+        return staging.write_part(self.staging_dir, episodes, media, samples, rejects, conversations=conversations)
+
+    def commit(self, *, run_id: str, inputs: dict[str, int] | None = None, **options: Any) -> dict[str, Any]:
+        """See :func:`commit`; staged parts are removed afterwards."""
+        return commit(
+            self.staging_dir,
+            self.out_dir,
+            content_hash=self.content_hash,
+            config=self.config,
+            inputs=inputs,
+            run_id=run_id,
+            **{"clean": True} | options,
+        )
+
+
+def _step(name: str) -> None:
+    """Marks the end of a step. The crash tests kill the process here; nothing else happens."""
+
+
+def _begin(out: Store, content_hash: str, config: dict[str, Any], run_id: str, new_version: bool) -> mf.Manifest:
+    config = json.loads(json.dumps(config, default=str))
+    manifest = mf.read(out)
+    if manifest is None:
+        manifest = mf.Manifest(content_hash=content_hash, config=config)
+    elif manifest.content_hash != content_hash and not new_version:
+        raise CommitRefused(
+            f"{out.url} was written with content hash {manifest.content_hash} and this run has {content_hash}: "
+            "settings that change content differ. Choose another output directory, or pass --new-version to add to this one"
+        )
+    manifest.content_hash, manifest.config = content_hash, config
+    version = {"content_hash": content_hash, "config": config}
+    if version not in manifest.versions:
+        manifest.versions.append(version)
+    manifest.state, manifest.run_id = "committing", run_id
+    mf.write(out, manifest)
+    for table in tables.TABLES:
+        tables.ensure_table(out, table)
+    return manifest
+
+
+def _finish(
+    out: Store, manifest: mf.Manifest, inputs: dict[str, int] | None, tokenizer: str, run_id: str
+) -> str | None:
+    """Counts and the tag's entry, then the manifest as ``committed``. Returns the name of a new tag."""
+    light = tables.open_table(out, "episodes").to_table(columns=["parent_id", "licence", "shareable", "frames"])
+    mirrored = pc.not_equal(light["parent_id"], "")
+    twins = pc.sum(mirrored).as_py() or 0
+    manifest.counts = {
+        "episodes": light.num_rows - twins,
+        "mirrored": twins,
+        "media": tables.open_table(out, "media").count_rows(),
+        "conversations": tables.open_table(out, "conversations").count_rows(),
+        "samples": sum(f.rows for f in manifest.samples),
+        "rejects": sum(f.rows for f in manifest.rejects),
+    }
+    manifest.licences = _licences(light.filter(pc.invert(mirrored)))
+    manifest.inputs = dict(inputs) if inputs is not None else derived_inputs(out, manifest)
+    manifest.tokenizer = tokenizer
+    manifest.tables = {t: tables.open_table(out, t).version for t in tables.TABLES}
+    state = {**manifest.tables, "samples": len(manifest.samples), "rejects": len(manifest.rejects)}
+    tag = None
+    if not manifest.tags or manifest.tags[-1].state != state:
+        # A tag that pins a training run never moves: a run id used again gets a suffix.
+        again = sum(t.run_id == run_id for t in manifest.tags)
+        tag = f"run-{run_id}" + (f".{again + 1}" if again else "")
+        manifest.tags.append(mf.Tag(tag, run_id, state))
+    manifest.state, manifest.run_id = "committed", ""
+    mf.write(out, manifest)
+    return tag
+
+
+def _licences(light: pa.Table) -> dict[str, dict[str, Any]]:
+    """licence -> episodes, frames, shareable (only if all of it is)."""
+    groups = light.group_by(["licence", "shareable"]).aggregate([("frames", "sum"), ([], "count_all")])
+    found: dict[str, dict[str, Any]] = {}
+    for g in sorted(groups.to_pylist(), key=lambda g: g["licence"]):
+        entry = found.setdefault(g["licence"], {"episodes": 0, "frames": 0, "shareable": True})
+        entry["episodes"] += g["count_all"]
+        entry["frames"] += g["frames_sum"]
+        entry["shareable"] &= g["shareable"]
+    return found
+
+
+def derived_inputs(out: Store, manifest: mf.Manifest) -> dict[str, int]:
+    """Items by outcome, from the rows themselves: an item is written if one row of it is, else rejected. Files that are
+    no media leave no row, so ``ignored`` is carried over."""
+    data = tables.open_table(out, "episodes").to_table(columns=["provenance", "recording_id"])
+    pairs = zip(data["provenance"].to_pylist(), data["recording_id"].to_pylist())
+    written = {json.loads(p).get("item") or r for p, r in pairs}
+    lost = set()
+    for file in manifest.rejects:
+        lost |= set(append.read_parquet(out, file.name, ["item"])["item"].to_pylist())
+    done = len(written) + tables.open_table(out, "conversations").count_rows()
+    rejected = len(lost - written)
+    return {
+        "inputs": done + rejected,
+        "written": done,
+        "rejected": rejected,
+        "ignored": manifest.inputs.get("ignored", 0),
+    }
+
+
+def _tag(out: Store, manifest: mf.Manifest) -> None:
+    """Every tag of the manifest exists in every table; a crash may have left some out."""
+    for table in tables.TABLES:
+        dataset = tables.open_table(out, table)
+        have = dataset.tags.list()
+        for tag in manifest.tags:
+            if tag.name not in have:
+                dataset.tags.create(tag.name, tag.state[table])
+
+
+def drop_rejects(out_dir: str | os.PathLike[str], items: Collection[str]) -> int:
+    """Forget the rejects of these items, so that a run that takes them again states its own. Returns rows dropped.
+
+    For ``unihand retry``, together with the runner's ledger. Tags keep their tables; their rejects are those of now.
+    """
+    out = Store(out_dir)
+    with only_committer(out):
+        manifest = mf.need(out)
+        if manifest.state != "committed":
+            raise CommitRefused(
+                f"{out.url}: the commit of run {manifest.run_id} did not finish; run that job again first"
+            )
+        whole = [append.read_parquet(out, f.name, None) for f in manifest.rejects]
+        if not whole:
+            return 0
+        data = pa.concat_tables(whole)
+        kept = data.filter(pc.invert(pc.is_in(data["item"], pa.array(sorted(items), pa.string()))))
+        dropped = data.num_rows - kept.num_rows
+        if not dropped:
+            return 0
+        gone = len(set(data["item"].to_pylist()) & set(items))
+        old = [f.name for f in manifest.rejects]
+        manifest.rejects = [append.write_parquet(out, "rejects", "reject", kept)] if kept.num_rows else []
+        manifest.counts["rejects"] = kept.num_rows
+        written = derived_inputs(out, manifest)
+        manifest.inputs |= {k: written[k] for k in ("inputs", "rejected") if k in manifest.inputs}
+        log.info("%s: %d rejects of %d items forgotten", out.url, dropped, gone)
+        mf.write(out, manifest)
+        for name in old:
+            if name not in {f.name for f in manifest.rejects}:
+                out.remove(name)
+        return dropped
+
+
+def _clean(stage: Store) -> None:
+    """Parts and the media kept beside them; encoded clips elsewhere belong to whoever wrote them."""
+    for name in (*staging.parts(stage), *stage.names("media", "")):
+        stage.remove(name)
+
+
+@contextlib.contextmanager
+def only_committer(out: Store) -> Iterator[None]:
+    """One committer per local directory. The lock dies with its process, so a killed commit blocks nobody.
+
+    A bucket has no such lock: there the job's driver is the one committer by construction.
+    """
+    if not out.local:
+        yield
+        return
+    import fcntl
+
+    os.makedirs(out.path(), exist_ok=True)
+    with open(out.path(".commit.lock"), "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommitRefused(f"{out.url}: another process is committing to this directory") from error
+        yield
