@@ -46,6 +46,9 @@ class StageSpec:
     """How a stage is run. ``build`` is called in the worker (models load there).
 
     ``actor``: keep one instance per worker process (models), else tasks. ``workers`` None lets Ray scale.
+    ``splits``: each unit it returns is scheduled, resumed and counted on its own (a recording becomes clips); at most
+    one stage of a job does. What it returned is remembered on disk, so its units' bodies must be dataclasses, arrays
+    and plain values (``runner/codec.py``).
     """
 
     name: str
@@ -56,3 +59,4 @@ class StageSpec:
     workers: int | None = None
     actor: bool = False
     attempts: int = 2
+    splits: bool = False

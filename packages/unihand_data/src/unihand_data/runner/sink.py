@@ -1,0 +1,75 @@
+"""The end of a job: a batch of parcels becomes one staging part, and then one ledger part."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from unihand_data.runner import metrics
+from unihand_data.runner.ledger import Ledger
+from unihand_data.runner.parcel import Parcel
+from unihand_data.runner.stage import Unit
+
+
+@dataclass(frozen=True)
+class SinkSpec:
+    """Where a job's units go.
+
+    Attributes:
+        write_part: ``write_part(part, units)`` writes the complete staging part named ``part`` (a 32-digit hex id),
+            atomically and such that the same call writes the same bytes; it runs in a worker and is called again with
+            the same name when that worker is killed. Losses need not be written: ``Ledger.rejects`` has them.
+        measure: figures of a unit for the metrics and the result: ``frames``, ``bytes``, whatever else is summed.
+    """
+
+    write_part: Callable[[str, list[Unit]], object]
+    measure: Callable[[Unit], dict[str, float]] | None = None
+
+
+@dataclass
+class PartSummary:
+    """What one part held; small, and all that the driver sees of it."""
+
+    part: str
+    status: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    measures: Counter[str] = field(default_factory=Counter)
+
+    @staticmethod
+    def of(part: str, parcels: list[Parcel]) -> PartSummary:
+        out = PartSummary(part)
+        out.status.update(p.status for p in parcels)
+        out.reasons.update(row.reason for p in parcels for row in p.losses)
+        return out
+
+
+class PartWriter:
+    """Writes parts in a worker: staging first, ledger second."""
+
+    def __init__(self, spec: SinkSpec, ledger: Ledger, generation: int):
+        self.spec, self.ledger, self.generation = spec, ledger, generation
+
+    def __call__(self, parcels: list[Parcel]) -> PartSummary:
+        started = time.perf_counter()
+        part = self.ledger.part_name(self.generation, [p.key for p in parcels])
+        ordered = sorted(parcels, key=lambda p: p.key)
+        units = [unit for parcel in ordered for unit in parcel.units]
+        if units:
+            self.spec.write_part(part, units)
+        self.ledger.write_part(part, ordered)
+        summary = PartSummary.of(part, ordered)
+        if self.spec.measure is not None:
+            for unit in units:
+                summary.measures.update(self.spec.measure(unit))
+        self._record(summary, time.perf_counter() - started)
+        return summary
+
+    def _record(self, summary: PartSummary, seconds: float) -> None:
+        metrics.count("unihand_parts_total")
+        metrics.observe("unihand_part_seconds", seconds)
+        for status, number in summary.status.items():
+            metrics.count("unihand_units_total", number, status=status)
+        metrics.count("unihand_frames_total", summary.measures["frames"])
+        metrics.count("unihand_bytes_total", summary.measures["bytes"])
