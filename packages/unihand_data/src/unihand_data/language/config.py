@@ -105,6 +105,7 @@ class LanguageSettings(Settings):
     fps: float = Field(default=1.0, gt=0, le=30)
     media_resolution: Literal["low", "medium", "high"] = "low"
     thinking_budget: int | None = 0  # None leaves the model's own default
+    thinking_level: Literal["minimal", "low", "medium", "high"] | None = None  # models that take a level, not a budget
     max_output_tokens: int = Field(default=2048, gt=0)
     temperature: float = Field(default=0.2, ge=0)
     seed: int | None = 0

@@ -20,7 +20,7 @@ TEMPLATES_VERSION = "qa-v1"
 
 @dataclass(frozen=True)
 class Template:
-    """The question may hold ``{instruction}`` (the sentence) and ``{hands}``; the answer is ``<action>`` or ``{text}``."""
+    """The question may hold ``{instruction}`` (the sentence) and ``{hands}``; answer: ``<action>`` or ``{text}``."""
 
     template_id: str
     task: MotionTask
