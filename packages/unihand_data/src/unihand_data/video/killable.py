@@ -1,9 +1,9 @@
 """A worker process that may hang or die without taking the job along.
 
-Native decoders and landmark models fail in ways Python cannot catch: they deadlock, they write outside their memory, the
-kernel ends them for want of memory. So they run in a process of their own. A call that is not answered in time, or whose
-process ends, kills what is left of the worker, becomes ``Reject(TIMEOUT | CRASHED)`` with the file's name and the tail of
-the worker's stderr, and the next call starts a new worker.
+Native decoders and landmark models fail in ways Python cannot catch: they deadlock, they write outside their memory,
+the kernel ends them for want of memory. So they run in a process of their own. A call that is not answered in time, or
+whose process ends, kills what is left of the worker, becomes ``Reject(TIMEOUT | CRASHED)`` with the file's name and the
+tail of the worker's stderr, and the next call starts a new worker.
 
     worker = KillableWorker("unihand_data.video.worker:build", {}, timeout_s=60)
     answer = worker.call({"do": "scan", "path": path}, name=path)

@@ -1,9 +1,9 @@
 """Messages between a process and its killable worker: a msgpack header, then the raw bytes of its numpy arrays.
 
-One message is ``<uint64 header length><header><array 0 bytes><array 1 bytes>...``, little endian. In the header an array
-is the msgpack extension 1 with ``[dtype, shape, nbytes]``; arrays follow in the order in which they appear. No pickle:
-the worker reads foreign files, and a worker taken over by one must not be able to run code in its parent. For the
-same reason only plain numeric, bool and fixed-width text dtypes pass.
+One message is ``<uint64 header length><header><array 0 bytes><array 1 bytes>...``, little endian. In the header an
+array is the msgpack extension 1 with ``[dtype, shape, nbytes]``; arrays follow in the order in which they appear. No
+pickle: the worker reads foreign files, and a worker taken over by one must not be able to run code in its parent. For
+the same reason only plain numeric, bool and fixed-width text dtypes pass.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -37,7 +37,6 @@ class Channel:
     that is given one; ``TimeoutError`` is raised when it passes, ``EOFError`` when the other side is gone."""
 
     sock: socket.socket
-    _scratch: bytearray = field(default_factory=bytearray, repr=False)
 
     def send(self, message: Mapping[str, Any], deadline: float | None = None) -> None:
         header, arrays = _pack(message)
@@ -46,7 +45,7 @@ class Channel:
             self.sock.sendall(_LENGTH.pack(len(header)) + header)
             for a in arrays:
                 self._arm(deadline)
-                self.sock.sendall(memoryview(a).cast("B"))
+                self.sock.sendall(a.data)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise EOFError("the other side closed the channel") from error
 
@@ -68,7 +67,7 @@ class Channel:
             raise WireError(f"a {type(message).__name__} where a message is a mapping")
         for a in arrays:
             if a.nbytes:
-                self._read_into(memoryview(a.reshape(-1).view(np.uint8)), deadline)
+                self._read_into(a.reshape(-1).view(np.uint8).data, deadline)
         return message
 
     def close(self) -> None:

@@ -1,0 +1,340 @@
+"""Frames by presentation time.
+
+Legend: T targets, H height, W width. Pictures are uint8, rotation and sample aspect applied.
+
+A frame is chosen by its own timestamp and never by number times rate. A wanted frame that does not arrive or is damaged
+is a Reject; no neighbour takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from unihand_data.errors import Reason, Reject
+from unihand_data.video.clip import ClipRef
+from unihand_data.video.opening import OpenVideo, VideoPath
+from unihand_data.video.probe import _displayed, rotation_of
+from unihand_data.video.taint import Taint
+
+#: native times are compared exactly up to the rounding of a millisecond time base
+NATIVE_TOLERANCE_S = 1e-3
+#: frames it must save before a seek is worth it
+_SEEK_SAVES = 8
+_BLIND_SEEK_S = 10.0
+
+
+class VideoReader(Protocol):
+    """Frames of one file by time. Not thread-safe; close it."""
+
+    name: str
+    width: int
+    height: int
+    fps: float
+
+    def frames(
+        self,
+        times: Sequence[float] | np.ndarray,
+        *,
+        size: tuple[int, int] | None = None,
+        rgb: bool = True,
+        tolerance_s: float | None = None,
+    ) -> Iterator[tuple[int, float, np.ndarray]]:
+        """For every time (T, increasing, s from the first frame): ``(index, time of the frame, picture)``.
+
+        Args:
+            size: (width, height) of the picture; the displayed size by default.
+            rgb: (H, W, 3) RGB, else (H, W) gray.
+            tolerance_s: how far the nearest frame may be; half a frame by default.
+
+        Raises:
+            Reject: level ``clip``; TRUNCATED where no frame is near, CORRUPT where it is damaged.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_reader(path: VideoPath, backend: str = "pyav", *, origin: int | None = None) -> VideoReader:
+    """``pyav`` (default) | ``decord`` | ``torchcodec``; the last two are extras and raise ImportError by name."""
+    if backend == "pyav":
+        return PyAVReader(path, origin=origin)
+    from unihand_data.video import adapters
+
+    return adapters.open_reader(path, backend)
+
+
+def iter_frames(
+    clip: ClipRef,
+    *,
+    size: tuple[int, int] | None = None,
+    rgb: bool = True,
+    undistort: bool = True,
+    backend: str = "pyav",
+    tolerance_s: float = NATIVE_TOLERANCE_S,
+) -> Iterator[tuple[int, float, np.ndarray]]:
+    """``(index in clip.pts, its time, picture)`` of every frame of a clip, in order.
+
+    Args:
+        size: (width, height) of the picture; by default that of the rectified, else of the displayed picture.
+        rgb: (H, W, 3) RGB, else (H, W) gray.
+        undistort: rectify to ``clip.undistort_to`` where it is set.
+
+    Raises:
+        Reject: level ``clip``; TRUNCATED, CORRUPT, CONTRADICTION (the file's picture is not as large as the clip says).
+    """
+    reader = open_reader(clip.path, backend, origin=clip.extra.get("origin"))
+    try:
+        if (reader.width, reader.height) != (clip.width, clip.height):
+            raise Reject(
+                Reason.CONTRADICTION,
+                f"{clip.path}: shows {reader.width}x{reader.height}, the clip says {clip.width}x{clip.height}",
+                level="clip",
+            )
+        target = clip.undistort_to if undistort else None
+        if target is None:
+            yield from reader.frames(clip.pts, size=size, rgb=rgb, tolerance_s=tolerance_s)
+            return
+        if clip.intrinsics is None:
+            raise Reject(Reason.MISSING_FIELD, f"{clip.path}: undistort_to without intrinsics", level="clip")
+        from unihand_data.video.undistort import rectify
+
+        target = target.resized(*size) if size else target
+        # Scale down in the decoder's own conversion first, where it filters; remapping alone would alias.
+        scale = min(1.0, target.fx / clip.intrinsics.fx)
+        within = (max(2, round(clip.width * scale)), max(2, round(clip.height * scale)))
+        source = clip.intrinsics.resized(*within)
+        for i, t, picture in reader.frames(clip.pts, size=within, rgb=rgb, tolerance_s=tolerance_s):
+            yield i, t, rectify(picture, source, target)
+    finally:
+        reader.close()
+
+
+class _Shown(NamedTuple):
+    """A decoded frame, its presentation tick, and whether damage reaches it."""
+
+    tick: int
+    frame: av.VideoFrame
+    spoiled: bool
+
+
+class PyAVReader:
+    """The default reader: one thread, one scaler, explicit close.
+
+    Reads forward; jumps to a later key frame where that saves decoding, and back only for a new, earlier request.
+    """
+
+    name = "pyav"
+
+    def __init__(self, path: VideoPath, *, origin: int | None = None):
+        self._path = path
+        self._origin = origin
+        self._video: OpenVideo | None = None
+        self._scaler = VideoReformatter()
+        self._floor: int | None = None
+        self._last: _Shown | None = None  # the two frames around the last request
+        self._ahead: _Shown | None = None
+        self._open()
+        stream = self._file.stream
+        try:
+            if (shown := self._next()) is None:
+                raise Reject(Reason.CORRUPT, f"{self._file.name}: no frame of it decodes", level="clip")
+            first = shown.frame
+            self.rotation = rotation_of(first, self._file.name)
+        except Reject:
+            self.close()
+            raise
+        self.width, self.height = _displayed(first, stream, self.rotation)
+        self._coded = (first.width, first.height)
+        self.fps = float(stream.average_rate or stream.guessed_rate or 0)
+        self._keys = np.array([e.timestamp for e in stream.index_entries if e.is_keyframe], np.int64)
+
+    # -- frames --------------------------------------------------------------------------------------------------
+
+    def frames(self, times, *, size=None, rgb=True, tolerance_s=None):  # see VideoReader
+        tick = self._file.tick
+        if tolerance_s is None:
+            tolerance_s = 0.5 / self.fps if self.fps else NATIVE_TOLERANCE_S
+        wanted = np.asarray(times, np.float64)
+        if len(wanted) > 1 and not (np.diff(wanted) > 0).all():
+            raise ValueError("times must increase")
+        for i, t in enumerate(wanted):
+            shown = self._nearest(self.origin + t / tick)
+            at = (shown.tick - self.origin) * tick
+            if abs(at - t) > tolerance_s + 1e-9:
+                raise Reject(
+                    Reason.TRUNCATED,
+                    f"{self._file.name}: no frame at {t:.4f} s (number {i} of {len(wanted)}); "
+                    f"the nearest that arrives is at {at:.4f} s",
+                    level="clip",
+                    frames=len(wanted),
+                )
+            if shown.spoiled:
+                raise Reject(
+                    Reason.CORRUPT,
+                    f"{self._file.name}: the frame at {t:.4f} s is damaged, or refers to one that is",
+                    level="clip",
+                    frames=len(wanted),
+                )
+            yield i, at, self._picture(shown.frame, size, rgb)
+
+    @property
+    def origin(self) -> int:
+        """Tick of the file's first frame."""
+        if self._origin is None:
+            self._origin = _first_tick(self._path)
+        return self._origin
+
+    def close(self) -> None:
+        self._last = self._ahead = None
+        if self._video is not None:
+            self._video.close()
+            self._video = None
+
+    # -- moving --------------------------------------------------------------------------------------------------
+
+    @property
+    def _file(self) -> OpenVideo:
+        if self._video is None:
+            raise ValueError("the reader is closed")
+        return self._video
+
+    def _open(self) -> None:
+        if self._video is not None:
+            self._video.close()
+        self._video = OpenVideo(self._path)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._floor = self._last = self._ahead = None
+        self._stream = self._decoded(self._file)
+
+    def _decoded(self, file: OpenVideo) -> Iterator[_Shown]:
+        taint = Taint()
+        packets = file.container.demux(file.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError:
+                packet = None  # a cut or damaged file: what is missing shows as a frame that does not arrive
+            if packet is None:
+                return
+            if packet.size:
+                taint.packet(packet.pts, packet.is_keyframe, packet.is_corrupt)
+            try:
+                frames: list[Any] = packet.decode()
+            except av.error.FFmpegError:
+                taint.mark()
+                continue
+            for frame in frames:
+                # After a jump, pictures that lead the key frame refer to what was not read.
+                if frame.pts is not None and (self._floor is None or frame.pts >= self._floor):
+                    yield _Shown(frame.pts, frame, taint.frame(frame.pts, frame.is_corrupt))
+
+    def _next(self) -> _Shown | None:
+        """Step forward; returns the frame ahead, None at the end."""
+        shown = next(self._stream, None)
+        if shown is not None:
+            self._last, self._ahead = self._ahead, shown
+        return shown
+
+    def _nearest(self, target: float) -> _Shown:
+        self._approach(target)
+        while self._ahead is None or self._ahead.tick < target:
+            if self._next() is None:
+                break
+        both = [f for f in (self._last, self._ahead) if f is not None]
+        if not both:
+            raise Reject(Reason.CORRUPT, f"{self._file.name}: no frame of it decodes any more", level="clip")
+        return min(both, key=lambda f: abs(f.tick - target))
+
+    def _approach(self, target: float) -> None:
+        if self._ahead is None or target < (self._last or self._ahead).tick - 0.5:
+            self._seek(target)
+            return
+        gap = (target - self._ahead.tick) * self._file.tick
+        if gap > 0 and len(self._keys):
+            key = self._keys[max(0, int(np.searchsorted(self._keys, np.float64(target), side="right")) - 1)]
+            if (key - self._ahead.tick) * self._file.tick * (self.fps or 30.0) > _SEEK_SAVES:
+                self._seek(target)
+        elif gap > _BLIND_SEEK_S:
+            self._seek(target)
+
+    def _seek(self, target: float) -> None:
+        """To a key frame at or before ``target``; from the file's beginning where seeking does not lead there."""
+        at = int(target)
+        for _ in range(3):
+            if at <= (self._origin or 0):
+                break
+            try:
+                self._file.container.seek(at, stream=self._file.stream, backward=True, any_frame=False)
+            except av.error.FFmpegError:
+                break
+            self._restart()
+            shown = self._next()
+            while shown is not None and not shown.frame.key_frame:
+                self._last = self._ahead = None  # nothing before a key frame can be trusted after a jump
+                shown = self._next()
+            if shown is not None and shown.tick <= target + 0.5:
+                self._floor = shown.tick
+                return
+            # The index is by decoding time, which may lie before the presentation time by some frames.
+            at -= max(1, round((2.0 if shown is None else 0.5) / self._file.tick))
+        self._open()
+
+    # -- pictures ------------------------------------------------------------------------------------------------
+
+    def _picture(self, frame: av.VideoFrame, size: tuple[int, int] | None, rgb: bool) -> np.ndarray:
+        if (frame.width, frame.height) != self._coded:
+            raise Reject(
+                Reason.CONTRADICTION,
+                f"{self._file.name}: the picture changes from {self._coded} to {(frame.width, frame.height)}",
+                level="clip",
+            )
+        width, height = size or (self.width, self.height)
+        if self.rotation in (90, 270):
+            width, height = height, width
+        return turn(to_array(frame, (width, height), rgb, self._scaler), self.rotation)
+
+
+def to_array(frame: av.VideoFrame, size: tuple[int, int], rgb: bool, scaler: VideoReformatter) -> np.ndarray:
+    """Scale and convert in one pass, bit-exact, one thread. (H, W, 3) RGB or (H, W) gray, full range."""
+    out = scaler.reformat(
+        frame,
+        width=size[0],
+        height=size[1],
+        format="rgb24" if rgb else "gray",
+        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
+        dst_color_range="JPEG",
+        threads=1,
+    )
+    return out.to_ndarray()
+
+
+def turn(picture: np.ndarray, clockwise: int) -> np.ndarray:
+    """Rotate by 0, 90, 180 or 270 degrees clockwise."""
+    return np.ascontiguousarray(np.rot90(picture, -(clockwise // 90))) if clockwise else picture
+
+
+def _first_tick(path: VideoPath) -> int:
+    """Least presentation tick of the file's beginning (frames are reordered over at most 16 places)."""
+    with OpenVideo(path) as video:
+        ticks: list[int] = []
+        try:
+            for packet in video.container.demux(video.stream):
+                tick = packet.pts if packet.pts is not None else packet.dts
+                if packet.size and tick is not None and not packet.is_discard:
+                    ticks.append(tick)
+                if len(ticks) >= 64:
+                    break
+        except av.error.FFmpegError as error:
+            if not ticks:
+                raise Reject(Reason.CORRUPT, f"{video.name}: no packet can be read: {error}") from error
+        if not ticks:
+            raise Reject(Reason.EMPTY, f"{video.name}: no timed frame in it")
+        return min(ticks)
