@@ -20,6 +20,7 @@ from unihand_data.runner.job import run_job
 from unihand_data.runner.settings import RunnerSettings
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec, Unit
+from unihand_data.shards.rows import RejectRow
 
 
 @dataclass
@@ -128,7 +129,8 @@ class JsonParts:
     def __init__(self, output: str):
         self.folder = Path(output, "_staging")
 
-    def __call__(self, part: str, units: list[Unit]) -> None:
+    def __call__(self, units: list[Unit], losses: list[RejectRow]) -> None:
+        part = make_id(*(u.id for u in units), *(r.message for r in losses))
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{part}.{os.getpid()}"
         temporary.write_text("".join(json.dumps([u.id, u.body.value]) + "\n" for u in units))

@@ -127,8 +127,12 @@ class Journal:
 
 
 def _place(trace: str) -> str:
-    """The innermost frame of a faulthandler trace, as ``file.py:12 in function``."""
-    for line in trace.split("\n"):
+    """The innermost frame of the stage in a faulthandler trace, as ``file.py:12 in function``.
+
+    Threads are listed newest first, so the main thread, which runs the stages, comes last.
+    """
+    main = trace[max(trace.rfind("Thread 0x"), trace.rfind("Current thread 0x"), 0) :]
+    for line in main.split("\n"):
         text = line.strip()
         if text.startswith('File "'):
             file, _, rest = text[len('File "') :].partition('"')

@@ -1,8 +1,8 @@
-"""Our own ledger: which unit is done, how it ended and in which staging part its rows are.
+"""Our own ledger: which unit is done, how it ended, what of it was lost.
 
 Folder ``<output>/_job/<content hash>/ledger``::
 
-    parts/<part>.parquet      one file per staging part, written after it: the unit is done when this file is complete
+    parts/<part>.parquet      one file per batch, written after its staging part: done means that this file is complete
     splits/<part>.parquet     the children of the recordings that this part's rows call ``split``
     base/<n>.parquet          parts and splits merged by the driver between runs, so that resume reads few files
     base/splits-<n>.parquet
@@ -172,10 +172,6 @@ class Ledger:
         for parent, child in zip(again["parent"], again["id"]):
             found.done_children.setdefault(parent, []).append(child)
         return found
-
-    def live_parts(self) -> list[str]:
-        """Names of the staging parts that count; any other staging part is an orphan of a killed run."""
-        return sorted(set(self.rows(["part"])["part"]))
 
     def rejects(self) -> pa.Table:
         """The reject rows that count (columns of ``RejectRow``), sorted; what was forgotten is not among them."""

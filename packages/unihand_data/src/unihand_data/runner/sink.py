@@ -11,6 +11,7 @@ from unihand_data.runner import metrics
 from unihand_data.runner.ledger import Ledger
 from unihand_data.runner.parcel import Parcel
 from unihand_data.runner.stage import Unit
+from unihand_data.shards.rows import RejectRow
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,13 @@ class SinkSpec:
     """Where a job's units go.
 
     Attributes:
-        write_part: ``write_part(part, units)`` writes the complete staging part named ``part`` (a 32-digit hex id),
-            atomically and such that the same call writes the same bytes; it runs in a worker and is called again with
-            the same name when that worker is killed. Losses need not be written: ``Ledger.rejects`` has them.
+        write_part: ``write_part(units, losses)`` writes one complete staging part, atomically and named by its content
+            (``unihand_data.shards.staging.write_part`` does both): it runs in a worker and is called again with the
+            same units when that worker is killed before the ledger part is written. Either list may be empty.
         measure: figures of a unit for the metrics and the result: ``frames``, ``bytes``, whatever else is summed.
     """
 
-    write_part: Callable[[str, list[Unit]], object]
+    write_part: Callable[[list[Unit], list[RejectRow]], object]
     measure: Callable[[Unit], dict[str, float]] | None = None
 
 
@@ -56,8 +57,9 @@ class PartWriter:
         part = self.ledger.part_name(self.generation, [p.key for p in parcels])
         ordered = sorted(parcels, key=lambda p: p.key)
         units = [unit for parcel in ordered for unit in parcel.units]
-        if units:
-            self.spec.write_part(part, units)
+        losses = [row for parcel in ordered for row in parcel.losses]
+        if units or losses:
+            self.spec.write_part(units, losses)
         self.ledger.write_part(part, ordered)
         summary = PartSummary.of(part, ordered)
         if self.spec.measure is not None:
