@@ -16,6 +16,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
+class SettingsError(ValueError):
+    """Settings or arguments that cannot be taken; the message names file and field. Commands exit with code 2."""
+
+
 class Settings(BaseModel):
     """Base of every settings model: frozen, unknown keys refused."""
 
@@ -66,11 +70,11 @@ def load_settings(model: type[T], path: str | Path, overrides: dict[str, Any] | 
     try:
         data = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
+        raise SettingsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{path}: the top level must be a mapping, not {type(data).__name__}")
+        raise SettingsError(f"{path}: the top level must be a mapping, not {type(data).__name__}")
     try:
         return model.model_validate({**data, **(overrides or {})})
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{path}: {lines}") from error
+        raise SettingsError(f"{path}: {lines}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from unihand_data.config import Settings
@@ -18,6 +20,8 @@ class HumanVideoSettings(Settings):
     """Settings of ``pipelines/human_video.py``. Content hash and ids depend on everything but runtime fields."""
 
     dataset: str | None = None  # name of a data set YAML; null: found by fingerprint
+    hand_estimator: Literal["mediapipe", "hawor"] = "mediapipe"
+    prefer_annotated: bool = True  # take a data set's own hands instead of estimating them
     video: VideoSettings = Field(default_factory=VideoSettings)
     hands: HandsSettings = Field(default_factory=HandsSettings)
     camera: CameraSettings = Field(default_factory=CameraSettings)

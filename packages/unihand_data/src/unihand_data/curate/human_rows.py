@@ -18,6 +18,7 @@ from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.geometry.world import level_world
 from unihand_data.hands.track import HandTrack, Side
 from unihand_data.ids import split_of
+from unihand_data.language.motion_rules import closure_from_theta
 from unihand_data.shards.rows import CameraRow, EpisodeRow, HandRow
 
 # docs/contract.md, section 1; the slot tables of ``space`` hold the same numbers and a test compares them.
@@ -175,23 +176,15 @@ def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: st
     )
 
 
-def wrist_paths(clip: ClipState) -> dict[str, np.ndarray]:
-    """What the motion describer reads: wrists in the row's world and finger closure.
-
-    Returns:
-        ``left`` / ``right``: (T, 3) m, NaN where not seen; ``left_rot`` / ``right_rot``: (T, 3) axis-angle;
-        ``left_closure`` / ``right_closure``: (T,) mean finger flexion over 90 degrees.
-    """
-    assert clip.hands is not None
+def wrist_motion(clip: ClipState) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """What the motion describer reads, per side: wrist (T, 3) m and rotation (T, 3) axis-angle in the row's world,
+    whether it was seen (T,), and finger closure (T,) with 0 open and 1 fist."""
+    if clip.hands is None:
+        raise ValueError("the describer runs after the hands")
     motion = world_motion(clip.camera, clip.frames)
-    out: dict[str, np.ndarray] = {}
+    out = {}
     for side, track in (("left", clip.hands.left), ("right", clip.hands.right)):
         position, matrix, ok = _wrist(track, motion)
         rotvec = Rotation.from_matrix(matrix).as_rotvec()
-        seen = ok & ~track.interpolated
-        out[side] = np.where(seen[:, None], position, np.nan)
-        out[f"{side}_rot"] = np.where(seen[:, None], rotvec, np.nan)
-        joints = np.nan_to_num(track.theta).reshape(-1, 15, 3)[:, :12]
-        bend = np.linalg.norm(joints, axis=2).mean(axis=1) / (np.pi / 2)
-        out[f"{side}_closure"] = np.where(seen, bend, np.nan)
+        out[side] = (position, rotvec, ok & ~track.interpolated, closure_from_theta(np.nan_to_num(track.theta)))
     return out

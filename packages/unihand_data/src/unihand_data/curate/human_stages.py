@@ -17,11 +17,12 @@ from unihand_data import __version__
 from unihand_data.config import content_hash
 from unihand_data.curate.clip_state import ClipRows, ClipState, Origin
 from unihand_data.curate.human_config import HumanVideoSettings
-from unihand_data.curate.human_rows import human_episode, wrist_paths
+from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode
 from unihand_data.curate.motion_quality import clip_figures, verdict
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
+from unihand_data.hands.estimator import HandEstimator
 from unihand_data.ids import make_id
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow
@@ -31,7 +32,7 @@ from unihand_data.sources.recording import HumanSource, Narration, Recording
 def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
     return Reject(
         reason,
-        f"{clip.origin.uri} [{clip.clip.t0:.2f}..{clip.clip.t1:.2f} s]: {message}",
+        f"{clip.origin.uri}#t={clip.clip.t0:.3f},{clip.clip.t1:.3f}: {message}",
         level="clip",
         frames=clip.frames,
         frames_with_hand=clip.frames_with_hand,
@@ -98,7 +99,13 @@ class OpenAndSplit(_Stage):
             fps=fps,
             narrations=_narrations_on_clip(recording.narrations, ref.t0, ref.t1 + 1.0 / fps),
             annotated=_annotated(recording, ref),
-            provenance={"code": __version__, "config": self.version, "t0": ref.t0, "t1": ref.t1},
+            provenance={
+                "item": unit.item,
+                "code": __version__,
+                "config": self.version,
+                "t0": ref.t0,
+                "t1": ref.t1,
+            },
         )
         return Unit(clip_id, unit.item, unit.uri, clip)
 
@@ -130,13 +137,11 @@ class ReconstructHands(_Stage):
 
     def __init__(self, settings: HumanVideoSettings):
         super().__init__(settings)
-        from unihand_data.hands.factory import build_estimator
-
-        self.estimator = build_estimator(settings.hands)
+        self.estimator = _hand_estimator(settings)
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
-        if clip.annotated is not None and self.settings.hands.prefer_annotated:
+        if clip.annotated is not None and self.settings.prefer_annotated:
             clip.hands = clip.annotated
         else:
             clip.hands = self.estimator.estimate(clip.clip)
@@ -147,6 +152,16 @@ class ReconstructHands(_Stage):
 
     def close(self) -> None:
         self.estimator.close()
+
+
+def _hand_estimator(settings: HumanVideoSettings) -> HandEstimator:
+    if settings.hand_estimator == "hawor":
+        from unihand_data.hands.hawor import HaworEstimator
+
+        return HaworEstimator(settings.hawor)
+    from unihand_data.hands.mediapipe_estimator import MediaPipeEstimator
+
+    return MediaPipeEstimator(settings.hands)
 
 
 class EstimateCamera(_Stage):
@@ -214,32 +229,18 @@ class AnnotateClip(_Stage):
 
     def __init__(self, settings: HumanVideoSettings, work_dir: str):
         super().__init__(settings)
-        from unihand_data.language.annotate import Annotator
+        from unihand_data.curate.annotate import Annotator
 
         self.annotator = Annotator(settings.language, settings.relevance, work_dir)
 
     def __call__(self, unit: Unit) -> list[Unit]:
-        from unihand_data.language.annotate import ClipContext
-
         clip: ClipState = unit.body
-        assert clip.hands is not None
-        assert clip.media is not None
-        times = clip.clip.pts - clip.clip.t0
-        context = ClipContext(
-            clip_id=clip.clip_id,
-            content_hash=clip.media.media_id,
-            video_path=clip.media.path,
-            times=times,
-            duration_s=clip.duration_s,
-            narrations=clip.narrations,
-            motion=wrist_paths(clip),
-        )
-        answer = self.annotator.annotate(context)
-        if answer.reject is not None:
-            raise _clip_reject(clip, answer.reject[0], answer.reject[1])
-        clip.language = answer.rows
-        clip.figures.update(answer.figures)
-        clip.provenance.update(answer.provenance)
+        words = self.annotator.annotate(clip)
+        if words.reject is not None:
+            raise _clip_reject(clip, words.reject.reason, words.reject.message)
+        clip.language = words.rows
+        clip.figures.update(words.figures)
+        clip.provenance.update(words.provenance)
         return [unit]
 
     def close(self) -> None:
@@ -269,6 +270,10 @@ class BuildRows(_Stage):
         return [unit]
 
 
-def frames_in(rows: ClipRows) -> int:
-    """Unmirrored frames, for progress and metrics."""
-    return int(sum(r.frames for r in rows.episodes if not r.mirrored))
+def measure(unit: Unit) -> dict[str, float]:
+    """Figures of a finished unit for metrics: unmirrored frames and encoded bytes."""
+    rows: ClipRows = unit.body
+    return {
+        "frames": float(sum(row.frames for row in rows.episodes if not row.mirrored)),
+        "bytes": float(sum(Path(media.path).stat().st_size for media in rows.media)),
+    }

@@ -17,24 +17,17 @@ MIRROR_VERSION = f"horizontal-flip-v1+{MIRROR_TEXT_VERSION}"
 _OTHER = {"left": "right", "right": "left"}
 
 
-def _swap_side(word: str) -> str:
-    for a, b in (("left", "right"), ("right", "left")):
-        if word == a or word.endswith(f"_{a}"):
-            return word[: -len(a)] + b
-    return word
-
-
 def _mirror_camera(camera: CameraRow) -> CameraRow:
     intrinsics = None if camera.intrinsics is None else camera.intrinsics.copy()
     if intrinsics is not None:
-        intrinsics[2] = (camera.width - 1) - intrinsics[2]
+        intrinsics = space_mirror.mirror_intrinsics(intrinsics, camera.width)
     distortion = None if camera.distortion is None else camera.distortion.copy()
     if distortion is not None and len(distortion) > 3:
-        distortion[3] = -distortion[3]  # tangential p2; radial terms are even
-    poses = None if camera.poses is None else space_mirror.mirror_camera_poses(camera.poses).astype(np.float32)
+        distortion = space_mirror.mirror_distortion("radtan", distortion)
+    poses = None if camera.poses is None else space_mirror.mirror_poses(camera.poses).astype(np.float32)
     return replace(
         camera,
-        view=_swap_side(camera.view),
+        view=space_mirror.mirror_side(camera.view),
         intrinsics=intrinsics,
         distortion=distortion,
         poses=poses,
@@ -53,13 +46,11 @@ def mirror_episode(row: EpisodeRow) -> EpisodeRow:
         HandRow(_OTHER[h.side], h.hand_model, h.estimator, h.confidence, h.valid, h.interpolated, h.hand_scale)
         for h in row.hands
     ]
-    state, state_mask, state_slots = space_mirror.mirror_rows(row.state, row.state_mask, row.state_slots, "state")
-    action, action_mask, action_slots = space_mirror.mirror_rows(
-        row.action, row.action_mask, row.action_slots, "action"
-    )
+    state, state_slots, state_mask = space_mirror.mirror_row(row.state, row.state_slots, row.state_mask, "state")
+    action, action_slots, action_mask = space_mirror.mirror_row(row.action, row.action_slots, row.action_mask, "action")
     m_y = np.diag([1.0, -1.0, 1.0, 1.0])
     m_x = np.diag([-1.0, 1.0, 1.0, 1.0])
-    quality = {_swap_side(name): value for name, value in row.quality.items()}
+    quality = {space_mirror.mirror_side(name): value for name, value in row.quality.items()}
     return replace(
         row,
         episode_id=make_id("mirror", row.episode_id),

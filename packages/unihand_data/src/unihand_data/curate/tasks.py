@@ -55,8 +55,8 @@ def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
         sample_id = make_id("sample", row.episode_id, task, *key)
         if ref < -1:  # decided by hash of the id
             ref = _language_at(row, float(row.timestamps[start]), sample_id)
-        template = pick_template(task, sample_id)
         text = row.language[ref].text if ref >= 0 else ""
+        template = pick_template(task, sample_id, has_text=bool(text))
         described = task == "motion_description"
         samples.append(
             SampleRow(
@@ -68,7 +68,7 @@ def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
                 history_available=past,
                 language_ref=ref,
                 question_template_id=template.template_id,
-                tokens_text=_text_tokens(template.question) + _text_tokens(text),
+                tokens_text=_text_tokens(template.question) + (0 if described else _text_tokens(text)),
                 tokens_answer=answer_tokens_estimate(text) if described else 0,
                 images_per_time=views,
                 split=row.split,

@@ -1,0 +1,126 @@
+"""The two ends of a human-video job: what is listed, and how staged parts become a shard directory with a report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from unihand_data.config import content_dict, content_hash
+from unihand_data.curate.clip_state import ClipRows
+from unihand_data.curate.human_config import HumanVideoSettings
+from unihand_data.curate.job_cli import JobArguments
+from unihand_data.errors import Reason
+from unihand_data.ids import make_id
+from unihand_data.runner.job import JobResult
+from unihand_data.runner.ledger import Ledger
+from unihand_data.runner.stage import Unit
+from unihand_data.shards import staging, writer
+from unihand_data.shards.catalogue import inspect
+from unihand_data.shards.rows import RejectRow
+from unihand_data.sources.recording import HumanSource
+
+log = logging.getLogger(__name__)
+
+
+def list_units(source: HumanSource) -> Iterator[Unit]:
+    """One unit per input item. The id holds the item's key and size, not its place or date, so a moved or copied input
+    is the same input and a file that was replaced is looked at again."""
+    for item in source.items():
+        path = item.uri.split("!")[0]
+        size = os.path.getsize(path) if os.path.exists(path) else -1
+        item_id = make_id("item", item.dataset, item.key, size)
+        yield Unit(item_id, item_id, item.uri, item)
+
+
+class ShardSink:
+    """Writes what the last stage made into a staging part; runs in workers."""
+
+    def __init__(self, staging_dir: str):
+        self.staging_dir = staging_dir
+
+    def __call__(self, part: str, units: list[Unit]) -> None:
+        rows: list[ClipRows] = [unit.body for unit in units]
+        staging.write_part(
+            self.staging_dir,
+            [episode for r in rows for episode in r.episodes],
+            [media for r in rows for media in r.media],
+            [sample for r in rows for sample in r.samples],
+        )
+
+
+def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], dict[str, int]]:
+    """Every loss the ledger knows, with one row of level ``item`` for each item that left nothing behind, and the
+    item counts of docs/contract.md, section 4: an item is written if a row of it was, else rejected."""
+    rows = [RejectRow(**record) for record in ledger.rejects().to_pylist()]
+    units = ledger.rows(["id", "parent", "item", "uri", "status", "reason"])
+    done = units.group_by("item").agg(
+        (pl.col("status") == "written").any().alias("written"), pl.col("uri").first(), pl.len().alias("units")
+    )
+    said = {row.item for row in rows if row.level == "item"}
+    clip_reasons: dict[str, Counter[str]] = {}
+    for row in rows:
+        clip_reasons.setdefault(row.item, Counter())[row.reason] += 1
+    pending = units.filter(pl.col("status") == "deferred")["item"].unique().to_list()
+    for item, written, uri, _ in done.iter_rows():
+        if written or item in said:
+            continue
+        reasons = clip_reasons.get(item)
+        if reasons:
+            reason = reasons.most_common(1)[0][0]
+            message = f"{uri}: none of its clips was kept ({', '.join(f'{n} {r}' for r, n in reasons.most_common(4))})"
+        elif item in pending:
+            reason, message = Reason.BUDGET.value, f"{uri}: left for a later run"
+        else:  # its clips are another item's clips
+            reason, message = Reason.DUPLICATE.value, f"{uri}: the same content as another item of this input"
+        rows.append(RejectRow(item, "item", "finish", reason, message, uri))
+    written = int(done["written"].sum())
+    return rows, {"inputs": len(done), "written": written, "rejected": len(done) - written}
+
+
+def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobResult, *, ignored: int) -> int:
+    """Commit what is staged, write the report, say in a few lines what happened; returns the exit code."""
+    from unihand_data.report.build import write_report
+
+    ledger = Ledger(arguments.output, result.content_hash)
+    rejects, inputs = reject_rows(ledger)
+    if rejects:
+        staging.write_part(arguments.staging_dir, rejects=rejects)
+    config: dict[str, Any] = json.loads(json.dumps(content_dict(settings), default=str))
+    outcome = writer.commit(
+        arguments.staging_dir,
+        arguments.output,
+        content_hash=content_hash(settings),
+        config=config,
+        inputs={**inputs, "ignored": ignored},
+        run_id=result.run_id,
+        new_version=arguments.new_version,
+        clean=True,
+    )
+    log.info("committed %s", outcome["new"])
+    report = write_report(arguments.output)
+    summary = inspect(arguments.output)
+    print(summary_lines(summary, result, report))
+    if result.message:
+        print(result.message)
+    return result.exit_code
+
+
+def summary_lines(summary: dict[str, Any], result: JobResult, report: str) -> str:
+    hands = summary["hands"]["frames_with_hand_ratio"]
+    tasks = ", ".join(f"{count} {task}" for task, count in sorted(summary["samples"]["by_task"].items()))
+    return "\n".join(
+        [
+            f"{summary['inputs']} input items: {summary['written']} written, {summary['rejected']} rejected, "
+            f"{summary['ignored']} files ignored; this run took {result.seconds:.1f} s and skipped {result.skipped}",
+            f"{summary['episodes']} episodes and {summary['mirrored']['episodes']} mirror twins, {summary['frames']} "
+            f"frames, {summary['hours'] * 3600:.1f} s, a hand in {hands:.0%} of the frames",
+            f"samples: {tasks or 'none'}",
+            f"look at {report}",
+        ]
+    )

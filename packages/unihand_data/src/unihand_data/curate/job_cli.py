@@ -1,0 +1,139 @@
+"""Command line of a pipeline page: arguments, settings from YAML and ``--set``, exit codes.
+
+Exit codes: 0 done, 1 a fault of ours, 2 refused with one sentence (bad input, settings or directory), 3 more rejects
+than ``runner.max_reject_share`` allows (what is good is committed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from unihand_data.config import Settings, SettingsError, load_settings
+from unihand_data.errors import DatasetRefused
+from unihand_data.runner import paths
+from unihand_data.shards.errors import CommitRefused, ShardError
+
+T = TypeVar("T", bound=Settings)
+
+
+@dataclass(frozen=True)
+class JobArguments:
+    """What every pipeline takes. Paths are absolute or URLs once parsed."""
+
+    input: str
+    output: str
+    plan: bool = False
+    new_version: bool = False
+    work: str | None = None
+
+    @property
+    def work_dir(self) -> str:
+        """Encoded clips and answer caches before the commit; on the output's disk unless ``--work`` says otherwise."""
+        return self.work or paths.join(self.output, "_job", "work")
+
+    @property
+    def staging_dir(self) -> str:
+        return paths.join(self.output, "_job", "staging")
+
+
+def parse(argv: list[str], description: str) -> tuple[JobArguments, argparse.Namespace]:
+    first, _, rest = description.partition("\n")
+    parser = argparse.ArgumentParser(
+        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--input", required=True, help="folder, video or archive; absolute or s3:// inside a Ray job")
+    parser.add_argument("--output", required=True, help="shard directory, local or s3://")
+    parser.add_argument("--config", help="YAML of settings; unknown keys are errors")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, dotted key")
+    parser.add_argument("--dataset", help="data set name or YAML, where the folder does not show it by itself")
+    parser.add_argument("--engine", choices=["ray", "local"], help="local is one plain loop in this process")
+    parser.add_argument("--work", help="local folder for encoded clips before the commit")
+    parser.add_argument("--plan", action="store_true", help="print stages, resources and cost; run nothing")
+    parser.add_argument("--new-version", action="store_true", help="write other content settings into the directory")
+    parser.add_argument("--verbose", action="store_true")
+    names = parser.parse_args(argv)
+    try:
+        arguments = JobArguments(
+            input=paths.job_path(names.input, "--input"),
+            output=paths.job_path(names.output, "--output"),
+            plan=names.plan,
+            new_version=names.new_version,
+            work=paths.job_path(names.work, "--work") if names.work else None,
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return arguments, names
+
+
+def settings_from(model: type[T], default: Path, names: argparse.Namespace) -> T:
+    """The page's YAML, then ``--config``, then ``--set`` and the named options; later ones win key by key."""
+    data = _mapping(default)
+    if names.config:
+        _merge(data, _mapping(Path(names.config)))
+    for text in names.set:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise SettingsError(f"--set {text}: write KEY=VALUE, for example --set motion.max_gap_s=1.5")
+        _merge(data, _nested(key.split("."), yaml.safe_load(value)))
+    for option, keys in (("dataset", ["dataset"]), ("engine", ["runner", "engine"])):
+        if getattr(names, option):
+            _merge(data, _nested(keys, getattr(names, option)))
+    if names.new_version:
+        _merge(data, _nested(["runner", "new_version"], True))
+    return load_settings(model, names.config or default, data)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError as error:
+        raise SettingsError(f"--config {path}: no such file") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}: the top level must be a mapping, not {type(data).__name__}")
+    return data
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    return value
+
+
+def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def main_with(
+    model: type[T],
+    run: Callable[[JobArguments, T], int],
+    *,
+    default_config: str,
+    description: str | None,
+    argv: list[str] | None = None,
+) -> int:
+    """Parse, load, run; refusals become one sentence and exit code 2."""
+    script = Path(sys.argv[0]).resolve()
+    try:
+        arguments, names = parse(sys.argv[1:] if argv is None else argv, description or "")
+        logging.basicConfig(
+            level=logging.INFO if names.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+        )
+        settings = settings_from(model, script.parent / default_config, names)
+        return run(arguments, settings)
+    except (DatasetRefused, CommitRefused, ShardError, SettingsError) as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2

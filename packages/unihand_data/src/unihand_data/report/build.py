@@ -1,0 +1,212 @@
+"""Build ``report.html`` from a shard directory alone: whatever a person sees in it is what training will read.
+
+The page is one file without script or network; pictures are small JPEGs decoded from the stored video, so that a wrong
+time stamp, intrinsic or mirror shows itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unihand_data.report import charts, overlay
+from unihand_data.shards.catalogue import inspect
+from unihand_data.shards.reader import ShardReader
+from unihand_data.shards.rows import EpisodeRow
+
+# figure in the shard -> (title, unit, factor, name of the threshold in the motion settings)
+FIGURES: dict[str, tuple[str, str, float, str | None]] = {
+    "seen_ratio": ("frames with a hand", "", 1.0, "min_seen_ratio"),
+    "det_mean": ("detection confidence", "", 1.0, "min_confidence"),
+    "max_gap_s": ("longest gap without a hand", " s", 1.0, "max_gap_s"),
+    "dba_px": ("DBA error", " px", 1.0, "max_dba_px"),
+    "jitter_pos": ("wrist jitter", " mm", 1e3, "max_jitter_pos_m"),
+    "jitter_rot": ("wrist rotation jitter", "°", 180.0 / np.pi, None),
+    "jump_ratio": ("impossible steps", "", 1.0, "max_jump_ratio"),
+    "spectral_hf": ("motion power above 6 Hz", "", 1.0, None),
+    "travel": ("wrist travel", " m", 1.0, "min_travel_m"),
+    "reliability": ("reliability", "", 1.0, None),
+}
+THUMB_HEIGHT = 150
+
+
+def _jpeg(image: np.ndarray) -> str:
+    import cv2
+
+    ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
+    if not ok:
+        raise ValueError("a contact-sheet picture could not be encoded")
+    return base64.b64encode(io.BytesIO(data).getvalue()).decode()
+
+
+def _clip_section(reader: ShardReader, row: EpisodeRow, pictures: int) -> dict[str, Any]:
+    frames = np.unique(np.linspace(0, row.frames - 1, pictures + 2).round().astype(int)[1:-1])
+    pixels = {side: overlay.keypoints_pixels(row, side) for side in overlay.COLOURS}
+    images = []
+    for index, image in zip(frames.tolist(), reader.frames(row, frames.tolist(), view=row.cameras[0].view)):
+        picture = np.ascontiguousarray(image)
+        overlay.draw_row(row, index, picture, pixels)
+        images.append({"data": _jpeg(picture), "caption": f"t = {row.timestamps[index]:.2f} s"})
+    tops, fronts = {}, {}
+    for side in overlay.COLOURS:
+        points, valid = overlay.keypoints_world(row, side)
+        wrist = np.where(valid[:, None], points[:, 0], np.nan)
+        tops[side], fronts[side] = wrist[:, [1, 0]] * [-1, 1], wrist[:, [1, 2]] * [-1, 1]
+    colours = {side: f"rgb{rgb}" for side, rgb in overlay.COLOURS.items()}
+    texts = [
+        {
+            "span": f"{text.t0:.1f}-{text.t1:.1f} s {text.level}",
+            "text": text.text,
+            "source": text.text_source + (f", {text.model}" if text.model else ""),
+        }
+        for text in row.language
+        if text.paraphrase_id == 0
+    ]
+    moving = (
+        "" if row.state_mask[:, :6].any() or row.state_mask[:, 6:12].any() else ", camera motion unknown: EEF masked"
+    )
+    return {
+        "title": row.episode_id[:12] + (" (mirror twin)" if row.mirrored else ""),
+        "meta": f"{row.source}, {row.duration_s:.1f} s at {row.rate_hz:.3g} Hz, world {row.world}{moving}, "
+        f"{row.split}, {Path(row.source_uri).name}",
+        "images": images,
+        "texts": texts[:14],
+        "charts": [
+            charts.paths(tops, colours, "wrists from above", ("right", "forward")),
+            charts.paths(fronts, colours, "wrists from behind", ("right", "up")),
+        ],
+    }
+
+
+def _choose(ids: list[tuple[str, str]], count: int) -> list[str]:
+    """Clips to show: by id (a hash, so a fair sample), and one mirror twin to see that it is one."""
+    parents = sorted(i for i, parent in ids if not parent)[:count]
+    twins = sorted((parent, i) for i, parent in ids if parent)
+    return parents + [i for parent, i in twins if parent in parents][:1]
+
+
+def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: ShardReader | None = None) -> str:
+    """Write ``report.html`` into the shard directory and return its path.
+
+    Args:
+        clips: how many clips to show with pictures.
+        pictures: pictures per clip.
+    """
+    import jinja2
+
+    reader = reader or ShardReader(directory)
+    summary = inspect(directory)
+    manifest = reader.manifest()
+    index = reader.episode_index(["episode_id", "parent_id", "source", "licence", "shareable", "quality", "language"])
+    chosen = _choose([(r["episode_id"], r["parent_id"]) for r in index], clips)
+    sections = [_clip_section(reader, reader.episode(i), pictures) for i in chosen]
+
+    figures: dict[str, list[float]] = defaultdict(list)
+    by_source: dict[tuple[str, str, bool], int] = Counter()
+    sentences: dict[str, list[str]] = defaultdict(list)
+    for record in index:
+        if record["parent_id"]:
+            continue
+        for name, value in record["quality"].items():
+            figures[name].append(value)
+        by_source[(record["source"], record["licence"], bool(record["shareable"]))] += 1
+        for text in record["language"]:
+            sentences[text["text_source"]].append(text["text"])
+    motion = (manifest.get("config") or {}).get("motion") or {}
+    histograms = [
+        charts.histogram(
+            np.asarray(figures[name], float) * factor,
+            title,
+            unit=unit,
+            limit=motion[limit] * factor if limit and motion.get(limit) is not None else None,
+        )
+        for name, (title, unit, factor, limit) in FIGURES.items()
+        if figures.get(name)
+    ]
+    source_hours = summary["by_source"]
+    rejects = _reject_table(reader)
+    tokens = summary["tokens"]
+    page = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "report.html.j2").read_text())
+    html = page.render(
+        title=manifest.get("name") or Path(directory).name,
+        subtitle=f"schema {summary['schema_version']}, code {manifest.get('code', '?')}",
+        tiles=[
+            ("input items", summary["inputs"]),
+            ("written", summary["written"]),
+            ("rejected", summary["rejected"]),
+            ("ignored files", summary["ignored"]),
+            ("episodes", summary["episodes"]),
+            (
+                "mirror twins",
+                summary["mirrored"]["episodes"] if isinstance(summary["mirrored"], dict) else summary["mirrored"],
+            ),
+            ("hours", f"{summary['hours']:.4g}"),
+            ("frames", summary["frames"]),
+            ("frames with a hand", f"{summary['hands']['frames_with_hand_ratio']:.1%}"),
+            ("samples", summary["samples"]["total"]),
+        ],
+        notes=[],
+        clips=sections,
+        thumb_height=THUMB_HEIGHT,
+        histograms=histograms,
+        rejects=rejects,
+        tasks=sorted(summary["samples"]["by_task"].items()),
+        tokens=f"text {tokens['text']:,}, supervised text {tokens['supervised']:,}, visual {tokens['visual']:,}"
+        + (" (text counted as bytes / 4: no tokenizer present)" if tokens["estimate"] else ""),
+        language=[
+            {"source": name, "count": len(texts), "distinct": len(set(texts))}
+            for name, texts in sorted(sentences.items())
+        ],
+        cost=_cost_sentence(manifest.get("language_cost")),
+        licences=[
+            {
+                "source": source,
+                "licence": licence,
+                "shareable": shareable,
+                "episodes": count,
+                "hours": f"{source_hours.get(source, {}).get('hours', 0.0):.4g}"
+                if isinstance(source_hours.get(source), dict)
+                else source_hours.get(source, ""),
+            }
+            for (source, licence, shareable), count in sorted(by_source.items())
+        ],
+        content_hash=manifest.get("content_hash", ""),
+        config=json.dumps(manifest.get("config"), indent=2, sort_keys=True),
+    )
+    path = Path(directory) / "report.html"
+    temporary = path.with_name(".report.html.tmp")
+    temporary.write_text(html)
+    temporary.replace(path)
+    return str(path)
+
+
+def _reject_table(reader: ShardReader) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in reader.rejects():
+        groups[(row.level, row.stage, row.reason)].append({"s": row.duration_s, "message": row.message})
+    return [
+        {
+            "level": level,
+            "stage": stage,
+            "reason": reason,
+            "count": len(rows),
+            "seconds": f"{sum(r['s'] for r in rows):.1f}",
+            "example": rows[0]["message"],
+        }
+        for (level, stage, reason), rows in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _cost_sentence(cost: dict[str, Any] | None) -> str:
+    if not cost or not cost.get("calls"):
+        return "No language model was called; nothing was spent."
+    return (
+        f"{cost['calls']} calls to {cost.get('model', 'a model')}, {cost.get('input_tokens', 0):,} input and "
+        f"{cost.get('output_tokens', 0):,} output tokens, {cost.get('money', 0.0):.4f} {cost.get('currency', 'USD')}."
+    )

@@ -1,0 +1,73 @@
+"""Egocentric human video -> curated, annotated, mirrored UniHand-2.0 shards (paper section 3.1).
+
+    python pipelines/human_video.py --input VIDEOS --output SHARDS
+    ray job submit --working-dir . -- python pipelines/human_video.py --input /abs/VIDEOS --output /abs/SHARDS
+
+A killed run resumes, a second run adds nothing, whatever does not make it is a row in SHARDS/rejects. ``--plan`` prints
+stages, resources and what a language model would cost, and runs nothing. Settings: pipelines/human_video.yaml, changed
+with ``--config my.yaml`` or ``--set motion.max_gap_s=1.5``.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from unihand_data.config import content_hash
+from unihand_data.curate import human_stages as stage
+from unihand_data.curate.finish import ShardSink, finish, list_units
+from unihand_data.curate.human_config import HumanVideoSettings
+from unihand_data.curate.job_cli import JobArguments, main_with
+from unihand_data.curate.plan_report import print_plan
+from unihand_data.runner.job import run_job
+from unihand_data.runner.sink import SinkSpec
+from unihand_data.runner.stage import StageSpec
+from unihand_data.sources.registry import open_source
+
+
+def stages(settings: HumanVideoSettings, source, work_dir: str) -> list[StageSpec]:
+    """Section 3.1 in order of cost; resources are defaults that ``runner.stages`` overrides by name."""
+    gpu = 1.0 if settings.hand_estimator == "hawor" else 0.0
+    remote = 1.0 if settings.language.backend == "none" else 0.1  # a waiting client needs no core
+
+    def build(kind, *arguments):
+        return partial(kind, settings, *arguments)
+
+    return [
+        # recordings are checked, cut at shot changes and planned into clips of at most ten seconds
+        StageSpec("split", build(stage.OpenAndSplit, source), actor=True, splits=True),
+        # wrist, theta and keypoints of both hands; the camera's path with the hands masked out
+        StageSpec("hands", build(stage.ReconstructHands), actor=True, num_gpus=gpu),
+        StageSpec("camera", build(stage.EstimateCamera), actor=True),
+        # 3.1 (2) motion quality and the geometric half of (3) relevance, before anything costs money
+        StageSpec("screen", build(stage.ScreenClip)),
+        StageSpec("encode", build(stage.EncodeClip, work_dir), actor=True),
+        # dual-level words, (1) paraphrases and the model's half of (3)
+        StageSpec("annotate", build(stage.AnnotateClip, work_dir), actor=True, num_cpus=remote),
+        # (4) mirrored twins, and the samples of the three task families
+        StageSpec("rows", build(stage.BuildRows)),
+    ]
+
+
+def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
+    source = partial(open_source, arguments.input, settings.dataset)
+    listing = source()
+    chain = stages(settings, source, arguments.work_dir)
+    if arguments.plan:
+        print_plan(settings, listing, chain)
+        return 0
+    sink = ShardSink(arguments.staging_dir)
+    result = run_job(
+        name="human_video",
+        units=list_units(listing),
+        stages=chain,
+        sink=SinkSpec(sink, measure=stage.measure),
+        output=arguments.output,
+        settings=settings.runner,
+        content_hash=content_hash(settings),
+    )
+    return finish(arguments, settings, result, ignored=listing.ignored())
+
+
+if __name__ == "__main__":
+    sys.exit(main_with(HumanVideoSettings, run, default_config="human_video.yaml", description=__doc__))
