@@ -24,8 +24,8 @@ def inspect(directory: str | os.PathLike[str], *, storage_options: dict[str, Any
     """The one JSON object of ``unihand inspect DIR --json``.
 
     ``episodes``, ``frames``, ``hours`` and the ``by_*`` groups are unmirrored; ``mirrored`` shows the twins.
-    ``samples`` and ``tokens`` count the whole training index, twins included. ``tokens.text`` is what a sample is given,
-    ``tokens.supervised`` what it predicts (disjoint); ``tokens.visual`` follows from images per time at 224 px.
+    ``samples`` and ``tokens`` count the whole training index, twins included. ``tokens.text`` is what a sample is
+    given, ``tokens.supervised`` what it predicts (disjoint); ``tokens.visual`` follows from images per time at 224 px.
     ``frames_with_hand_ratio``: frames with a valid hand over all decoded frames, clips that were rejected included.
 
     Raises:

@@ -20,8 +20,7 @@ from unihand_data.errors import Reason
 from unihand_data.shards import rows as R
 from unihand_data.shards import schema
 from unihand_data.shards.errors import RowError
-
-N_SLOTS = 200  # the unified space (contract, section 1)
+from unihand_data.space.slots import check_slots
 
 WORDS: dict[str, frozenset[str]] = {
     "domain": frozenset({"human", "robot"}),
@@ -364,10 +363,10 @@ def _matrix(who: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any)
 
 
 def _slots(who: str, name: str, value: Any) -> np.ndarray:
-    slots = _vector(who, name, value, np.int16)
-    if len(slots) and (slots.min() < 0 or slots.max() >= N_SLOTS or len(np.unique(slots)) != len(slots)):
-        raise RowError(f"{who}: {name} must be slot numbers in 0..{N_SLOTS - 1}, each once")
-    return slots
+    try:
+        return check_slots(_vector(who, name, value, np.int16)).astype(np.int16)
+    except ValueError as error:
+        raise RowError(f"{who}: {name}: {error}") from error
 
 
 def _json(who: str, name: str, value: Any) -> str:

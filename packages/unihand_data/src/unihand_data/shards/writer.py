@@ -140,7 +140,7 @@ def _begin(out: Store, content_hash: str, config: dict[str, Any], run_id: str, n
     elif manifest.content_hash != content_hash and not new_version:
         raise CommitRefused(
             f"{out.url} was written with content hash {manifest.content_hash} and this run has {content_hash}: "
-            "settings that change content differ. Choose another output directory, or pass --new-version to add to this one"
+            "settings that change content differ. Choose another output directory, or pass --new-version to add here"
         )
     manifest.content_hash, manifest.config = content_hash, config
     version = {"content_hash": content_hash, "config": config}

@@ -1,0 +1,339 @@
+"""Reading a shard directory: rows by id, and random training windows with their frames.
+
+numpy only. Safe to hand to spawned data-loader workers (it reopens itself there); in a forked one it refuses to work.
+
+Legend: see ``window.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from unihand_data.shards import append, codec, schema, tables
+from unihand_data.shards import manifest as mf
+from unihand_data.shards import window as w
+from unihand_data.shards.errors import MediaDamaged, ShardError
+from unihand_data.shards.guard import use_lance
+from unihand_data.shards.media_reader import DecoderCache, open_blob
+from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, SampleRow
+from unihand_data.shards.store import Store
+from unihand_data.shards.window import Window, dense
+
+__all__ = ["ShardReader", "Window", "dense"]
+
+#: (template id, sentence, hand=...) -> (question, answer); ``unihand_data.language.templates.render`` is one
+Renderer = Callable[..., tuple[str, str]]
+#: a sample id, a sample row, or (episode id, start frame)
+What = str | SampleRow | tuple[str, int]
+
+_INFO = [f.name for f in schema.MEDIA_INFO]
+
+
+@dataclass
+class _Plan:
+    """A window whose frames are still to be decoded. ``wanted``: view -> (media id, frame numbers, flip)."""
+
+    episode: EpisodeRow
+    sample: SampleRow
+    length: int
+    steps: list[int]
+    wanted: dict[str, tuple[str, list[int], bool]]
+
+
+class ShardReader:
+    """A shard directory, as it is now or as a tag pins it.
+
+    Args:
+        directory: local path or URL.
+        tag: read the tables and samples of that commit.
+        render: turns template and sentence into question and answer.
+        open_media: decoders kept open. cache_episodes: episode rows kept in memory.
+        threads: media decoded at once within :meth:`windows`.
+
+    Raises:
+        ShardError: no shard directory, or no such tag.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        tag: str | None = None,
+        *,
+        render: Renderer | None = None,
+        open_media: int = 16,
+        cache_episodes: int = 64,
+        threads: int = 1,
+        storage_options: dict[str, Any] | None = None,
+    ):
+        self._arguments = dict(
+            directory=os.fspath(directory), tag=tag, render=render, open_media=open_media,
+            cache_episodes=cache_episodes, threads=threads, storage_options=storage_options,
+        )  # fmt: skip
+        self.store = Store(directory, storage_options)
+        self.manifest = mf.need(self.store)
+        self._files = self.manifest.samples
+        if tag is not None:
+            pinned = {t.name: t for t in self.manifest.tags}
+            if tag not in pinned:
+                raise ShardError(f"{self.store.url} has no tag {tag!r}; it has {', '.join(pinned) or 'none'}")
+            self._files = self._files[: pinned[tag].state["samples"]]
+        self._tables = {t: tables.open_table(self.store, t, version=tag) for t in tables.TABLES}
+        self._rows = {t: _Ids(tables.ids(self._tables[t], column)) for t, column in tables.TABLES.items()}
+        self._render, self._threads, self._cache_episodes = render, threads, cache_episodes
+        self._episodes: OrderedDict[str, EpisodeRow] = OrderedDict()
+        self._media: dict[str, MediaRow] = {}
+        self._decoders = DecoderCache(open_media, self._open_media)
+        self._samples: pa.Table | None = None
+        self._sample_rows: _Ids | None = None
+
+    def __reduce__(self) -> Any:  # a spawned worker opens its own
+        return (_open, (self._arguments,))
+
+    def __enter__(self) -> ShardReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close open decoders."""
+        self._decoders.close()
+
+    @property
+    def episode_ids(self) -> list[str]:
+        """In row order."""
+        return self._rows["episodes"].ids()
+
+    def samples(self) -> pa.Table:
+        """The training index (schema ``SAMPLES``), kept in memory after the first call."""
+        if self._samples is None:
+            found = [append.read_parquet(self.store, f.name, None) for f in self._files]
+            self._samples = pa.concat_tables(found).combine_chunks() if found else schema.SAMPLES.empty_table()
+        return self._samples
+
+    def sample(self, sample_id: str) -> SampleRow:
+        """Raises ``ShardError`` when there is no such sample."""
+        table = self.samples()
+        if self._sample_rows is None:
+            self._sample_rows = _Ids(table["sample_id"].to_pylist())
+        row = self._sample_rows.find(sample_id, "sample")
+        return codec.sample_from_record(table.slice(row, 1).to_pylist()[0])
+
+    def episode(self, episode_id: str) -> EpisodeRow:
+        """Raises ``ShardError`` when there is no such episode. Treat it as read-only: it is cached."""
+        return self._fetch([episode_id])[episode_id]
+
+    def conversation(self, conversation_id: str) -> ConversationRow:
+        """Raises ``ShardError`` when there is no such conversation."""
+        use_lance()
+        row = self._rows["conversations"].find(conversation_id, "conversation")
+        return codec.conversation_from_record(next(iter(codec.records(self._tables["conversations"].take([row])))))
+
+    def media(self, media_id: str) -> MediaRow:
+        """The media row without its bytes."""
+        if media_id not in self._media:
+            use_lance()
+            row = self._rows["media"].find(media_id, "media")
+            table = self._tables["media"].take([row], columns=_INFO)
+            self._media[media_id] = codec.media_from_record(next(iter(codec.records(table))))
+        return self._media[media_id]
+
+    def media_bytes(self, media_id: str) -> bytes:
+        """The encoded bytes."""
+        use_lance()
+        row = self._rows["media"].find(media_id, "media")
+        return self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0].readall()
+
+    def frames(
+        self, media_id: str, numbers: Sequence[int], size: int | tuple[int, int] | None = None
+    ) -> dict[int, np.ndarray]:
+        """Stored frames by number in presentation order, pre-roll included, never flipped. Raises ``MediaDamaged``."""
+        use_lance()
+        try:
+            return self._decoders.get(media_id).read(numbers, _size(size))
+        except MediaDamaged:
+            self._decoders.drop(media_id)
+            raise
+
+    def window(self, what: What, **options: Any) -> Window:
+        """One window; see :meth:`windows`."""
+        return self.windows([what], **options)[0]
+
+    def windows(
+        self,
+        what: Sequence[What],
+        *,
+        horizon: int = 16,
+        history: int = 0,
+        views: Sequence[str] | None = None,
+        size: int | tuple[int, int] | None = None,
+        image_offsets: Sequence[int] | None = None,
+        sparse: bool = False,
+    ) -> list[Window]:
+        """Windows in the order asked for. Media shared by several windows are opened and walked once.
+
+        Args:
+            horizon: action steps T; a description takes the steps of its span instead.
+            history: steps N before the start. Steps outside the episode are zero and masked.
+            views: views to decode, by name; None takes all, ``()`` none.
+            size: side or (height, width) frames are scaled to; None keeps the stored size.
+            image_offsets: rows of the images relative to the start; default by task: (0,), for a continuation
+                (-history, 0), for a description both ends.
+            sparse: columns are the row's own slots instead of all 200.
+
+        Raises:
+            ShardError: unknown id, view or a frame outside the episode. MediaDamaged: names the media.
+        """
+        use_lance()
+        asked = [self._sample_of(x) for x in what]
+        episodes = self._fetch([s.episode_id for s in asked])
+        plans = [self._plan(episodes[s.episode_id], s, horizon, history, views, image_offsets) for s in asked]
+        need: dict[str, set[int]] = {}
+        for plan in plans:
+            for media_id, numbers, _ in plan.wanted.values():
+                need.setdefault(media_id, set()).update(numbers)
+        pictures = self._decode(need, _size(size))
+        return [self._finish(p, history, sparse, pictures) for p in plans]
+
+    def _sample_of(self, what: What) -> SampleRow:
+        if isinstance(what, SampleRow):
+            sample = what
+        elif isinstance(what, str):
+            sample = self.sample(what)
+        else:
+            sample = SampleRow("", "", episode_id=what[0], start_frame=int(what[1]))
+        if not sample.episode_id:
+            raise ShardError(f"sample {sample.sample_id} is a conversation; read it with conversation()")
+        return sample
+
+    def _plan(
+        self,
+        episode: EpisodeRow,
+        sample: SampleRow,
+        horizon: int,
+        history: int,
+        views: Sequence[str] | None,
+        offsets: Sequence[int] | None,
+    ) -> _Plan:
+        start, T = sample.start_frame, episode.frames
+        if not 0 <= start < T:
+            raise ShardError(f"episode {episode.episode_id}: start frame {start} is outside its {T} frames")
+        length = w.span_frames(episode, sample) if sample.task == "motion_description" else horizon
+        cameras = {c.view: c for c in episode.cameras}
+        names = list(cameras) if views is None else list(views)
+        steps = w.image_steps(sample.task, start, history, min(length, T - start), offsets) if names else []
+        if steps and not (0 <= min(steps) and max(steps) < T):
+            raise ShardError(
+                f"episode {episode.episode_id}: images at frames {steps} asked for, it has frames 0 to {T - 1}"
+            )
+        wanted = {}
+        for name in names:
+            if name not in cameras:
+                raise ShardError(f"episode {episode.episode_id} has no view {name!r}; it has {', '.join(cameras)}")
+            camera = cameras[name]
+            media = self.media(camera.media_id)
+            numbers = [w.frame_number(episode, camera, media, float(episode.timestamps[s])) for s in steps]
+            wanted[name] = (camera.media_id, numbers, camera.mirrored)
+        return _Plan(episode, sample, length, steps, wanted)
+
+    def _decode(self, need: dict[str, set[int]], size: tuple[int, int] | None) -> dict[str, dict[int, np.ndarray]]:
+        def one(media_id: str) -> dict[int, np.ndarray]:
+            return self.frames(media_id, sorted(need[media_id]), size)
+
+        if self._threads <= 1 or len(need) <= 1:
+            return {m: one(m) for m in need}
+        # Threads get decoders of their own: the cache is for one thread.
+        with ThreadPoolExecutor(self._threads) as pool:
+            return dict(zip(need, pool.map(lambda m: self._decode_alone(m, sorted(need[m]), size), need)))
+
+    def _decode_alone(self, media_id: str, numbers: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
+        cache = DecoderCache(1, self._open_media)
+        try:
+            return cache.get(media_id).read(numbers, size)
+        finally:
+            cache.close()
+
+    def _finish(self, plan: _Plan, history: int, sparse: bool, pictures: dict[str, dict[int, np.ndarray]]) -> Window:
+        e, s = plan.episode, plan.sample
+        start = s.start_frame
+        state, state_mask = w.cut(e.state, e.state_mask, start - history, history + 1)
+        action, action_mask = w.cut(e.action, e.action_mask, start, plan.length)
+        before, before_mask = w.cut(e.action, e.action_mask, start - history, history)
+        state_slots, action_slots = e.state_slots, e.action_slots
+        if not sparse:
+            state, state_mask = dense(state, state_slots), dense(state_mask, state_slots)
+            action, action_mask = dense(action, action_slots), dense(action_mask, action_slots)
+            before, before_mask = dense(before, action_slots), dense(before_mask, action_slots)
+            state_slots = action_slots = np.arange(w.N_SLOTS, dtype=np.int16)
+        frames = {}
+        for view, (media_id, numbers, flip) in plan.wanted.items():
+            stack = np.stack([pictures[media_id][n] for n in numbers])
+            frames[view] = np.ascontiguousarray(stack[:, :, ::-1]) if flip else stack
+        times = np.full(plan.length, np.nan)
+        inside = e.timestamps[start : start + plan.length]
+        times[: len(inside)] = inside
+        line = e.language[s.language_ref] if 0 <= s.language_ref < len(e.language) else None
+        text = line.text if line else ""
+        question, answer = text, ""
+        if self._render is not None and s.question_template_id:
+            question, answer = self._render(s.question_template_id, text, hand=line.hand if line else "both")
+        return Window(
+            e.episode_id, s.sample_id, s.task, start, e.rate_hz, e.embodiment, e.mirrored, frames,
+            e.timestamps[plan.steps], state, state_mask, action, action_mask, before, before_mask,
+            state_slots, action_slots, text, question, answer, line, times,
+        )  # fmt: skip
+
+    def _fetch(self, ids: Sequence[str]) -> dict[str, EpisodeRow]:
+        use_lance()
+        out = {i: self._episodes[i] for i in set(ids) if i in self._episodes}
+        missing = [i for i in dict.fromkeys(ids) if i not in out]
+        if missing:
+            rows = [self._rows["episodes"].find(i, "episode") for i in missing]
+            for i, record in zip(missing, codec.records(self._tables["episodes"].take(rows))):
+                out[i] = self._episodes[i] = codec.episode_from_record(record)
+        for i in out:
+            self._episodes.move_to_end(i)
+        while len(self._episodes) > self._cache_episodes:
+            self._episodes.popitem(last=False)
+        return out
+
+    def _open_media(self, media_id: str) -> tuple[MediaRow, Any]:
+        row = self._rows["media"].find(media_id, "media")
+        return self.media(media_id), open_blob(self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0])
+
+
+class _Ids:
+    """id -> row number, in sorted bytes: a fifth of the memory of a dict of strings."""
+
+    def __init__(self, ids: Sequence[str]):
+        raw = np.array([i.encode() for i in ids], dtype=bytes) if ids else np.zeros(0, "S1")
+        self._order = np.argsort(raw, kind="stable")
+        self._sorted = raw[self._order]
+
+    def ids(self) -> list[str]:
+        out = np.empty_like(self._sorted)
+        out[self._order] = self._sorted
+        return [i.decode() for i in out]
+
+    def find(self, wanted: str, kind: str) -> int:
+        at = int(np.searchsorted(self._sorted, wanted.encode()))
+        if at == len(self._sorted) or self._sorted[at] != wanted.encode():
+            raise ShardError(f"{kind} {wanted} is not in this shard directory")
+        return int(self._order[at])
+
+
+def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _open(arguments: dict[str, Any]) -> ShardReader:
+    arguments = dict(arguments)
+    return ShardReader(arguments.pop("directory"), arguments.pop("tag"), **arguments)
