@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from unihand_data.config import Settings
 from unihand_data.errors import Reason, Reject
@@ -228,6 +228,14 @@ def read_member(path: str | Path, member: str, max_bytes: int = 256 << 20) -> by
     if len(data) > max_bytes:
         raise Reject(Reason.UNSAFE_CONTENT, f"{path}: member {member!r} is larger than {max_bytes} bytes")
     return data
+
+
+def decode_json(path: str | Path, member: str) -> Any:
+    """A JSON member. Raises ``Reject`` like :func:`read_member` and ``tables.parse_json``."""
+    from unihand_data.sources import tables
+
+    where = f"{path}!{member}"
+    return tables.parse_json(tables.decode_text(read_member(path, member), where), where)
 
 
 def extract_member(path: str | Path, member: str, out: Path) -> Path:

@@ -16,7 +16,7 @@ from unihand_data.ids import hash_file, make_id
 from unihand_data.sources import archive
 from unihand_data.sources.listing import is_remote, list_files, matching
 from unihand_data.sources.recording import Recording, SourceItem
-from unihand_data.sources.sniff import check_video_file
+from unihand_data.sources.sniff import check_head, check_video_file
 from unihand_data.sources.spec import DatasetSpec
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,14 @@ class SourceOptions:
     Attributes:
         video_root: folder of videos that the data set does not carry itself (VITRA-1M); None: beside the annotation.
         mano_dir: folder with the user's ``MANO_RIGHT.pkl`` and ``MANO_LEFT.pkl``.
+        work_dir: folder for videos joined from pictures (FPHA, H2O, DexYCB ...); on a cluster a shared one. None: the
+            machine's temporary folder.
         require_video: False returns a recording without video instead of a reject (inspection of annotations).
     """
 
     video_root: str | None = None
     mano_dir: str | None = None
+    work_dir: str | None = None
     require_video: bool = True
 
 
@@ -120,6 +123,7 @@ class FolderSource:
         ``annotations`` are local files whose content is recorded as ``extra['annotation_id']``, so that a corrected
         annotation can be told from the first one although the video is the same.
         """
+        extra: dict[str, Any] = {}
         if content_id is None:
             if video is None:
                 if self.options.require_video:
@@ -129,8 +133,7 @@ class FolderSource:
                     )
                 content_id = _hash_files(annotations)
             else:
-                content_id = content_id_of(video)
-        extra: dict[str, Any] = {}
+                content_id, extra["bytes"] = content_id_of(video)
         if annotations:
             extra["annotation_id"] = _hash_files(annotations)
         spec = self.spec
@@ -148,39 +151,45 @@ class FolderSource:
         )
 
 
-def content_id_of(video: str) -> str:
-    """blake2b-128 of a video's bytes: a local file, a URL or an archive member; checked to be a container."""
+def content_id_of(video: str) -> tuple[str, int]:
+    """blake2b-128 of a video's bytes and their number: a local file, a URL or an archive member; checked to be a
+    container."""
     path, member = archive.split_member(video)
     if is_remote(video):
         return _hash_url(video)
     if member:
         with archive.open_member(path, member) as stream:
-            return _hash_stream(stream)
+            return _hash_stream(stream, video)
     check_video_file(video)
-    return hash_file(video)
+    return hash_file(video), Path(video).stat().st_size
 
 
-def _hash_url(url: str) -> str:
+def _hash_url(url: str) -> tuple[str, int]:
     import fsspec
 
     try:
         with fsspec.open(url, "rb") as stream:
-            return _hash_stream(stream)
+            return _hash_stream(stream, url)
     except FileNotFoundError as error:
         raise Reject(Reason.MISSING_FILE, f"{url}: no such object; check the path") from error
     except OSError as error:
         raise Reject(Reason.UNREADABLE, f"{url}: cannot be read ({error}); check access and try again") from error
 
 
-def _hash_stream(stream: Any) -> str:
-    h, size = hashlib.blake2b(digest_size=16), 0
+def _hash_stream(stream: Any, name: str) -> tuple[str, int]:
+    h, size, head = hashlib.blake2b(digest_size=16), 0, b""
     while piece := stream.read(1 << 22):
+        head = head or piece[:512]
         h.update(piece)
         size += len(piece)
-    if not size:
-        raise Reject(Reason.EMPTY, "the video has no bytes; fetch it again")
-    return h.hexdigest()
+    check_head(head, size, name)
+    return h.hexdigest(), size
 
 
 def _hash_files(paths: tuple[str, ...]) -> str:
-    return make_id("files", *(hash_file(p) for p in paths))
+    try:
+        return make_id("files", *(hash_file(p) for p in paths))
+    except FileNotFoundError as error:
+        raise Reject(Reason.MISSING_FILE, f"{error.filename}: no such file; fetch it") from error
+    except OSError as error:
+        raise Reject(Reason.UNREADABLE, f"{error.filename}: cannot be read ({error})") from error

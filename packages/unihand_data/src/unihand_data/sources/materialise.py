@@ -1,8 +1,8 @@
 """From ``Recording.video`` to a local file a decoder can open.
 
-``Recording.video`` is a local path (used as it is), a URL, an archive member ``archive!member``, or a picture sequence
-``frames:<folder or archive!prefix>`` described in ``Recording.extra['frames']``. The last three become a file in a
-folder of the caller's, named by content, so that a second call finds it. The caller removes it when done.
+``Recording.video`` is a local path (used as it is), a URL or an archive member ``archive!member``. The last two become
+a file in a folder of the caller's, named by content, so that a second call finds it; the caller removes it when done.
+Decoders of this project read all three forms themselves; other programs (HaWoR) need the file.
 """
 
 from __future__ import annotations
@@ -29,10 +29,6 @@ def local_video(recording: Recording, work_dir: str | Path) -> tuple[Path, bool]
     video = recording.video
     if video is None:
         raise Reject(Reason.MISSING_FILE, f"{recording.item.uri}: the recording has no video; fetch it")
-    if video.startswith("frames:"):
-        from unihand_data.sources.image_sequence import mux
-
-        return mux(recording, Path(work_dir)), True
     path, member = archive.split_member(video)
     if not member and not is_remote(video):
         return Path(video.removeprefix("file://")), False

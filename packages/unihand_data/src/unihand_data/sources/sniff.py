@@ -20,16 +20,20 @@ def check_container(stream: IO[bytes], size: int, name: str) -> None:
 
     Raises:
         Reject: EMPTY, UNREADABLE (no container), TRUNCATED (a box ends behind the file, or no ``moov``)."""
+    if check_head(stream.read(400), size, name):
+        _check_boxes(stream, size, name)
+
+
+def check_head(head: bytes, size: int, name: str) -> bool:
+    """As :func:`check_container` from the first bytes alone; True for MP4."""
     if size == 0:
         raise Reject(Reason.EMPTY, f"{name}: the file is empty; fetch it again")
-    head = stream.read(400)
     if len(head) >= 8 and head[4:8] in _MP4_FIRST:
-        _check_boxes(stream, size, name)
-        return
+        return True
     transport = head[:1] == b"G" and (len(head) < 189 or head[188:189] == b"G")
     m2ts = len(head) > 196 and head[4:5] == b"G" and head[196:197] == b"G"
     if head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:11] == b"AVI") or transport or m2ts:
-        return
+        return False
     raise Reject(Reason.UNREADABLE, f"{name}: not a video container (starts with {head[:12]!r}); fetch it again")
 
 

@@ -1,0 +1,119 @@
+"""Numbered JPEG or PNG pictures -> one video file, without re-encoding.
+
+The compressed pictures become the packets of a Matroska file as they are (MJPEG or PNG), with times ``i / fps`` or the
+given ones. The file lies in the work folder under the hash of the pictures, so a second call finds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from unihand_data.errors import Reason, Reject
+from unihand_data.sources.unpickle import read_bounded
+
+MAX_PICTURE_BYTES = 64 << 20
+_TICKS = 90_000
+
+
+def default_work_dir() -> Path:
+    """Where joined pictures lie unless the user names a folder; on a cluster that must be a shared one."""
+    return Path(tempfile.gettempdir()) / f"unihand_frames_{os.getuid()}"
+
+
+def hash_pictures(names: Iterable[str], read: Callable[[str], bytes]) -> str:
+    """Content id of a picture sequence: names and bytes in order."""
+    h = hashlib.blake2b(digest_size=16)
+    for name in names:
+        data = read(name)
+        h.update(len(name).to_bytes(4, "little") + name.encode() + len(data).to_bytes(8, "little"))
+        h.update(data)
+    return h.hexdigest()
+
+
+def join(
+    names: list[str], read: Callable[[str], bytes], times: np.ndarray, out: Path, source: str
+) -> tuple[Path, tuple[int, int]]:
+    """Write the pictures as ``out`` (Matroska) unless it exists.
+
+    Args:
+        names: pictures in order. read: gives the bytes of one.
+        times: (T,) s, strictly increasing.
+
+    Returns:
+        the file and (width, height).
+
+    Raises:
+        Reject: EMPTY, UNREADABLE (a picture that is none), CONTRADICTION (pictures of different sizes)."""
+    import av
+    import av.error
+
+    if not names:
+        raise Reject(Reason.EMPTY, f"{source}: no pictures there; fetch them")
+    size = picture_size(read(names[0]), names[0])
+    if out.exists():
+        return out, size
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.stem}.{os.getpid()}.part.mkv")
+    codec = "png" if read(names[0])[:4] == b"\x89PNG" else "mjpeg"
+    try:
+        with av.open(str(temporary), "w", format="matroska") as container:
+            rate = (
+                Fraction(round(1 / float(np.median(np.diff(times))) * 1000), 1000) if len(times) > 1 else Fraction(30)
+            )
+            stream = container.add_stream(codec, rate=rate)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
+            stream.time_base = Fraction(1, _TICKS)
+            for name, t in zip(names, times):
+                data = read(name)
+                if picture_size(data, name) != size:
+                    raise Reject(Reason.CONTRADICTION, f"{source}: {name} has another size than the first picture")
+                packet = av.Packet(data)
+                packet.stream = stream
+                packet.time_base = Fraction(1, _TICKS)
+                packet.pts = packet.dts = round(float(t) * _TICKS)
+                packet.is_keyframe = True
+                container.mux(packet)
+        os.replace(temporary, out)
+    except av.error.FFmpegError as error:
+        raise Reject(Reason.UNREADABLE, f"{source}: the pictures do not join ({error}); fetch them again") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out, size
+
+
+def file_reader(folder: str) -> Callable[[str], bytes]:
+    """Reads pictures of a local folder."""
+    return lambda name: read_bounded(f"{folder}/{name}", MAX_PICTURE_BYTES)
+
+
+def picture_size(data: bytes, name: str) -> tuple[int, int]:
+    """(width, height) from the header of a JPEG or PNG that has its end marker.
+
+    Raises:
+        Reject: UNREADABLE (neither), TRUNCATED (no end marker)."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 33:
+        if b"IEND" not in data[-16:]:
+            raise Reject(Reason.TRUNCATED, f"{name}: the PNG ends early; fetch it again")
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if data[:2] != b"\xff\xd8":
+        raise Reject(Reason.UNREADABLE, f"{name}: neither JPEG nor PNG; fetch it again")
+    if b"\xff\xd9" not in data[-64:]:
+        raise Reject(Reason.TRUNCATED, f"{name}: the JPEG ends early; fetch it again")
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            if width and height:
+                return width, height
+            break
+        at += 2 + length
+    raise Reject(Reason.UNREADABLE, f"{name}: damaged JPEG header; fetch it again")

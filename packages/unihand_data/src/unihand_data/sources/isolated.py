@@ -1,0 +1,52 @@
+"""Native parsers of foreign files (HDF5, the demuxer) in a process that may be killed.
+
+One worker per process, started at the first call. A file that makes the native library hang or crash becomes
+``Reject(TIMEOUT | CRASHED)`` and costs one restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from unihand_data.errors import Reason, Reject
+
+TIMEOUT_S = 60.0
+
+
+def build() -> Callable[[dict[str, Any]], Any]:
+    """What runs inside the worker."""
+    return _serve
+
+
+def _serve(request: dict[str, Any]) -> Any:
+    if request["do"] == "frame_times":
+        from unihand_data.video.probe import probe
+
+        return {"pts": np.asarray(probe(request["path"]).pts, float)}
+    from unihand_data.sources.hdf5_safe import read_hdf5
+
+    return read_hdf5(request["path"], request["groups"], request["datasets"])
+
+
+@lru_cache(maxsize=1)
+def _worker() -> Any:
+    from unihand_data.video.killable import KillableWorker
+
+    return KillableWorker("unihand_data.sources.isolated:build", {}, timeout_s=TIMEOUT_S, level="item")
+
+
+def frame_times(video: str) -> np.ndarray:
+    """Presentation times (s) of a video's frames, first is 0. Raises ``Reject`` (unreadable, timeout, crashed)."""
+    pts = np.asarray(_worker().call({"do": "frame_times", "path": video}, name=video)["pts"])
+    if not len(pts):
+        raise Reject(Reason.EMPTY, f"{video}: no frames in it; fetch it again")
+    return pts
+
+
+def hdf5(path: str, groups: list[str], datasets: list[str]) -> dict[str, Any]:
+    """See :func:`unihand_data.sources.hdf5_safe.read_hdf5`."""
+    return _worker().call({"do": "hdf5", "path": path, "groups": groups, "datasets": datasets}, name=path)
