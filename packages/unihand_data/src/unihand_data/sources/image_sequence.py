@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,10 +65,8 @@ def join(
     codec = "png" if read(names[0])[:4] == b"\x89PNG" else "mjpeg"
     try:
         with av.open(str(temporary), "w", format="matroska") as container:
-            rate = (
-                Fraction(round(1 / float(np.median(np.diff(times))) * 1000), 1000) if len(times) > 1 else Fraction(30)
-            )
-            stream = container.add_stream(codec, rate=rate)
+            step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
+            stream: Any = container.add_stream(codec, rate=Fraction(round(1000 / step), 1000))
             stream.width, stream.height = size
             stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
             stream.time_base = Fraction(1, _TICKS)

@@ -68,7 +68,9 @@ class EpisodeNpySource(FolderSource):
         episodes = [e for e in episodes if e.frames.max() < len(times)]
         if not episodes:
             raise Reject(Reason.CONTRADICTION, f"{paths[0]}: its frames lie behind the end of the video")
-        used = np.unique(np.concatenate([e.frames for e in episodes]))
+        # one row without values behind each episode, so that nothing is interpolated from one episode to the next
+        ends = np.array([min(int(e.frames.max()) + 1, len(times) - 1) for e in episodes])
+        used = np.unique(np.concatenate([ends, *(e.frames for e in episodes)]))
         row_of = np.full(int(used.max()) + 1, -1)
         row_of[used] = np.arange(len(used))
         recording.hands = [self._hand(side, episodes, row_of, len(used)) for side in ("left", "right")]
@@ -95,12 +97,17 @@ class EpisodeNpySource(FolderSource):
         return _Episode(path, frames, motion.inverse(pose), data)
 
     def _camera(self, episodes: list[_Episode], row_of: np.ndarray, rows: int) -> CameraTrack:
-        """One trajectory; episodes have worlds of their own, so only the first one's rows are valid where several."""
+        """One trajectory. Episodes have worlds of their own: where one follows another without a gap, its first pose is
+        left out, so that no displacement crosses from world to world."""
         assert self.spec.camera is not None
         pose, ok = np.tile(np.eye(4), (rows, 1, 1)), np.zeros(rows, bool)
-        for e in episodes:
+        last = -2
+        for e in sorted(episodes, key=lambda e: int(e.frames[0])):
             at = row_of[e.frames]
             pose[at], ok[at] = motion.inverse(e.to_camera), True
+            if e.frames[0] <= last + 1:
+                ok[at[0]] = False
+            last = int(e.frames[-1])
         return motion.camera_track(pose, ok, self.spec.camera)
 
     def _hand(self, side: Side, episodes: list[_Episode], row_of: np.ndarray, rows: int) -> HandTrack:
