@@ -6,6 +6,8 @@ between releases. Retries (408, 429, 5xx, transport) are the library's own, with
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import os
 from pathlib import Path
@@ -68,7 +70,6 @@ class GeminiClient:
         return raw
 
     def _try(self, query: Query) -> RawAnswer:
-        import httpx
         from google.genai import errors
 
         try:
@@ -80,7 +81,7 @@ class GeminiClient:
             return RawAnswer("error", message=f"HTTP {code}: {error.message}", transient=code in RETRIED_STATUS)
         except UploadFailed as error:
             return RawAnswer("error", message=str(error), transient=error.transient)
-        except httpx.HTTPError as error:
+        except transport_errors() as error:
             return RawAnswer("error", message=f"no answer: {type(error).__name__}: {error}", transient=True)
         except ValueError as error:  # the body is not JSON, or JSON of another shape (pydantic's error is one too)
             return RawAnswer("error", message=f"unreadable response: {str(error)[:200]}", transient=True)
@@ -128,16 +129,24 @@ class GeminiClient:
     def _video_part(self, video: VideoPart) -> Any:
         from google.genai import types
 
-        window = {}
-        if video.window is not None:
-            window = {"start_offset": f"{video.window[0]:g}s", "end_offset": f"{video.window[1]:g}s"}
-        metadata = types.VideoMetadata(fps=video.fps, **window)
+        start, end = video.window if video.window is not None else (None, None)
+        metadata = types.VideoMetadata(
+            fps=video.fps,
+            start_offset=f"{start:g}s" if start is not None else None,
+            end_offset=f"{end:g}s" if end is not None else None,
+        )
         # base64 adds a third; the limit is on the request as it travels
         if Path(video.path).stat().st_size * 4 / 3 <= self._settings.inline_limit_mb * 1e6:
             blob = types.Blob(data=Path(video.path).read_bytes(), mime_type=video.mime_type)
             return types.Part(inline_data=blob, video_metadata=metadata)
         uri = self.files.ensure(video.path, video.content_hash, video.mime_type)
         return types.Part(file_data=types.FileData(file_uri=uri, mime_type=video.mime_type), video_metadata=metadata)
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """Errors of the transport the library found installed: httpx, or httpx2, its fork with classes of its own."""
+    found = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
+    return (OSError, *(module.HTTPError for module in found))
 
 
 def read_response(response: Any) -> RawAnswer:

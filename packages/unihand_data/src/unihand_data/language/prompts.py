@@ -34,8 +34,8 @@ Return one JSON object.
 def clip_query(request: ClipRequest, settings: LanguageSettings) -> Query:
     """The query of one clip: relevance, per-second instructions and intent in a single call.
 
-    Raises ``ValueError`` when the settings ask for prompts this release does not have: an answer to other words must not
-    be stored under that version.
+    Raises ``ValueError`` when the settings ask for prompts this release does not have: an answer to other words must
+    not be stored under that version.
     """
     if settings.prompt_version != PROMPT_VERSION:
         raise ValueError(f"language.prompt_version {settings.prompt_version!r}: this release has {PROMPT_VERSION!r}")
