@@ -1,0 +1,130 @@
+"""The same job on Ray: the same ids as the plain loop, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from unihand_data.runner import submit
+from unihand_data.runner.ledger import Ledger
+from unihand_data.runner.settings import RunnerSettings
+
+HASH = "c" * 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_ray():
+    with submit.connected(RunnerSettings(num_cpus=2, object_store_mb=100)):
+        yield
+
+
+@pytest.fixture
+def undisturbed(toy, tmp_path, staged_ids, ledger_ids):
+    """Ids of the toy job on the plain loop."""
+    out = tmp_path / "undisturbed"
+    toy.run_toy(toy.Toy(), str(out), engine="local")
+    return staged_ids(out), ledger_ids(out)
+
+
+def run(toy, path, settings=None, **spec):
+    return toy.run_toy(toy.Toy(**spec), str(path), engine="ray", **(settings or {}))
+
+
+def test_ray_and_the_plain_loop_give_the_same_ids_and_a_second_run_adds_nothing(
+    toy, tmp_path, staged_ids, ledger_ids, undisturbed
+):
+    out = tmp_path / "out"
+    first = run(toy, out, {"wave_units": 3})  # two waves
+    assert first.status == {"written": 20, "split": 4}
+    assert first.measures["frames"] == 40
+    assert (staged_ids(out), ledger_ids(out)) == undisturbed
+    assert run(toy, out).finished == 0
+
+
+@pytest.mark.parametrize("kind", ["tasks", "kept per worker", "a pool of actors"])
+def test_every_kind_of_worker_gives_the_same_ids(toy, tmp_path, staged_ids, undisturbed, kind):
+    workers = {"actor": kind != "tasks", "workers": 1 if kind == "a pool of actors" else None}
+    run(toy, tmp_path / "out", **workers)
+    assert staged_ids(tmp_path / "out") == undisturbed[0]
+
+
+def test_crashes_hangs_and_bugs_of_a_stage_are_rejects_and_cost_nothing_else(toy, tmp_path):
+    result = run(
+        toy,
+        tmp_path,
+        {"stages": {"work": {"timeout_s": 1.5}}, "kill_attempts": 3},
+        segfault=frozenset({1}),
+        hang=frozenset({1001}),
+        kill=frozenset({2001}),
+        fail=frozenset({3001}),
+        reject=frozenset({2}),
+    )
+    assert result.status == {"written": 15, "split": 4, "rejected": 1, "failed": 4}
+    rows = {r["source_uri"]: r for r in Ledger(str(tmp_path), HASH).rejects().to_pylist()}
+    assert {u: (r["reason"], r["attempt"], r["level"]) for u, r in rows.items()} == {
+        "mem://0#1": ("crashed", 2, "clip"),
+        "mem://1#1": ("timeout", 2, "clip"),
+        "mem://2#1": ("crashed", 3, "clip"),
+        "mem://3#1": ("internal", 2, "clip"),
+        "mem://0#2": ("corrupt", 1, "clip"),
+    }
+    assert "string_at" in rows["mem://0#1"]["message"]
+    assert "toy_job.py" in rows["mem://1#1"]["message"]
+
+
+def test_killed_workers_lose_and_repeat_nothing(toy, tmp_path, staged_ids, ledger_ids, undisturbed):
+    out, log = tmp_path / "out", tmp_path / "log"
+    killed: list[int] = []
+
+    def kill_at(moments: list[int]) -> None:
+        for moment in moments:
+            while len(lines := log.read_text().splitlines() if log.exists() else []) < moment:
+                time.sleep(0.01)
+            pid = next((int(x.split()[2]) for x in reversed(lines) if x.startswith("work")), None)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    thread = threading.Thread(target=kill_at, args=([3, 9, 15],), daemon=True)
+    thread.start()
+    result = run(toy, out, sleep_s=0.15, log=str(log))
+    assert len(killed) == 3
+    assert not result.reasons
+    assert (staged_ids(out), ledger_ids(out)) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["first clip", "first part", "late"])
+def test_a_killed_driver_is_resumed_without_loss_or_repeat(
+    toy, tmp_path, driver, wait_until, staged_ids, ledger_ids, undisturbed, moment
+):
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = driver(out, {"sleep_s": 0.1, "log": str(log)}, {"engine": "ray", "num_cpus": 2})
+    reached = {
+        "first clip": lambda: log.exists() and "work" in log.read_text(),
+        "first part": lambda: any(Path(out).glob("_staging/*.jsonl")),
+        "late": lambda: log.exists() and log.read_text().count("work") >= 15,
+    }
+    wait_until(lambda: reached[moment]() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
+    process.kill()
+    process.wait()
+    resumed = run(toy, out)
+    assert resumed.exit_code == 0
+    assert ledger_ids(out) == undisturbed[1]
+    assert set(staged_ids(out)) == set(undisturbed[0])
+    assert run(toy, out).finished == 0
+
+
+def test_the_driver_process_reports_its_result(tmp_path, driver):
+    bad = list(range(5)) + list(range(1000, 1005))
+    process = driver(tmp_path, {"reject": bad}, {"engine": "ray", "max_reject_share": 0.1, "min_units_for_share": 3})
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 3, err
+    assert json.loads(out)["exit"] == 3
