@@ -73,10 +73,10 @@ class ShardReader:
         threads: int = 1,
         storage_options: dict[str, Any] | None = None,
     ):
-        self._arguments = dict(
-            directory=os.fspath(directory), tag=tag, render=render, open_media=open_media,
-            cache_episodes=cache_episodes, threads=threads, storage_options=storage_options,
-        )  # fmt: skip
+        self._arguments = {
+            "directory": os.fspath(directory), "tag": tag, "render": render, "open_media": open_media,
+            "cache_episodes": cache_episodes, "threads": threads, "storage_options": storage_options,
+        }  # fmt: skip
         self.store = Store(directory, storage_options)
         self.manifest = mf.need(self.store)
         self._files = self.manifest.samples
@@ -111,6 +111,10 @@ class ShardReader:
     def episode_ids(self) -> list[str]:
         """In row order."""
         return self._rows["episodes"].ids()
+
+    def has(self, table: str, row_id: str) -> bool:
+        """Whether ``episodes``, ``media`` or ``conversations`` holds the id."""
+        return row_id in self._rows[table]
 
     def samples(self) -> pa.Table:
         """The training index (schema ``SAMPLES``), kept in memory after the first call."""
@@ -230,7 +234,7 @@ class ShardReader:
         cameras = {c.view: c for c in episode.cameras}
         names = list(cameras) if views is None else list(views)
         steps = w.image_steps(sample.task, start, history, min(length, T - start), offsets) if names else []
-        if steps and not (0 <= min(steps) and max(steps) < T):
+        if steps and (min(steps) < 0 or max(steps) >= T):
             raise ShardError(
                 f"episode {episode.episode_id}: images at frames {steps} asked for, it has frames 0 to {T - 1}"
             )
@@ -323,9 +327,13 @@ class _Ids:
         out[self._order] = self._sorted
         return [i.decode() for i in out]
 
+    def __contains__(self, wanted: str) -> bool:
+        at = int(np.searchsorted(self._sorted, wanted.encode()))
+        return at < len(self._sorted) and bool(self._sorted[at] == wanted.encode())
+
     def find(self, wanted: str, kind: str) -> int:
         at = int(np.searchsorted(self._sorted, wanted.encode()))
-        if at == len(self._sorted) or self._sorted[at] != wanted.encode():
+        if wanted not in self:
             raise ShardError(f"{kind} {wanted} is not in this shard directory")
         return int(self._order[at])
 

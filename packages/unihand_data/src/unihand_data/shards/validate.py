@@ -1,11 +1,250 @@
-"""Every promise of the contract that can be checked on a finished shard directory."""
+"""Every promise of the contract that can be checked on a finished shard directory.
+
+Legend: T frames, S active slots.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+
+from unihand_data.errors import Reason
+from unihand_data.ids import hash_bytes
+from unihand_data.shards import append, codec, tables
+from unihand_data.shards import manifest as mf
+from unihand_data.shards.errors import MediaDamaged, RowError, ShardError
+from unihand_data.shards.reader import ShardReader
+from unihand_data.shards.rows import EpisodeRow
+from unihand_data.shards.store import Store
+from unihand_data.shards.window import frame_number
+
+#: twins agree to this; estimated numbers of a row agree between runs to 1e-4
+MIRROR_TOLERANCE = 1e-4
 
 
-def validate(directory: str | os.PathLike[str], *, storage_options: dict[str, Any] | None = None) -> list[str]:
-    """Problems found, each one sentence that names the row; empty when all is well."""
-    raise NotImplementedError
+def validate(
+    directory: str | os.PathLike[str], *, decode: bool = True, storage_options: dict[str, Any] | None = None
+) -> list[str]:
+    """Problems found, each one sentence that names the row; empty when all is well.
+
+    Args:
+        decode: also decode every frame of every media, the expensive part.
+
+    Raises:
+        ShardError: this is no shard directory at all.
+    """
+    store = Store(directory, storage_options)
+    manifest = mf.need(store)
+    if manifest.state != "committed":
+        return [f"the commit of run {manifest.run_id} did not finish; run that job again"]
+    try:
+        return list(_problems(store, manifest, decode))
+    except ShardError as error:
+        return [str(error)]
+
+
+def _problems(store: Store, manifest: mf.Manifest, decode: bool) -> Iterator[str]:
+    yield from _ids_and_counts(store, manifest)
+    with ShardReader(store.url, storage_options=store.storage_options, cache_episodes=256) as reader:
+        if len(set(reader.episode_ids)) == len(reader.episode_ids):
+            frames: dict[str, tuple[int, int, str]] = {}
+            recordings: dict[str, str] = {}
+            for episode_id in reader.episode_ids:
+                yield from _episode(reader, episode_id, frames, recordings)
+            yield from _samples(reader, frames)
+        for media_id in tables.ids(tables.open_table(store, "media"), "media_id"):
+            yield from _media(reader, media_id, decode)
+    for file in manifest.rejects:
+        data = append.read_parquet(store, file.name, None)
+        unknown = set(data["reason"].to_pylist()) - {str(r) for r in Reason}
+        yield from (f"{file.name}: reason {r!r} is not in the vocabulary" for r in sorted(unknown))
+
+
+def _ids_and_counts(store: Store, manifest: mf.Manifest) -> Iterator[str]:
+    for table, column in tables.TABLES.items():
+        dataset = tables.open_table(store, table)
+        missing = [f.name for f in tables.table_schema(table) if f.name not in dataset.schema.names]
+        if missing:
+            yield f"table {table} lacks the columns {', '.join(missing)}"
+            continue
+        counts = Counter(tables.ids(dataset, column))
+        yield from (f"{table}: {column} {i} occurs {n} times" for i, n in counts.items() if n > 1)
+        if dataset.version != manifest.tables[table]:
+            yield f"table {table} is at version {dataset.version}, the manifest says {manifest.tables[table]}"
+        for tag in manifest.tags:
+            if tag.name not in dataset.tags.list():
+                yield f"table {table} lacks the tag {tag.name}; run the job's commit again"
+    light = tables.open_table(store, "episodes").to_table(columns=["parent_id"])["parent_id"].to_pylist()
+    found = {
+        "episodes": sum(not p for p in light),
+        "mirrored": sum(bool(p) for p in light),
+        "media": tables.open_table(store, "media").count_rows(),
+        "conversations": tables.open_table(store, "conversations").count_rows(),
+    }
+    for folder in ("samples", "rejects"):
+        listed = getattr(manifest, folder)
+        found[folder] = 0
+        for file in listed:
+            rows = append.read_parquet(store, file.name, None)
+            found[folder] += rows.num_rows
+            if rows.num_rows != file.rows:
+                yield f"{file.name} has {rows.num_rows} rows, the manifest says {file.rows}"
+        extra = set(store.names(folder, ".parquet")) - {f.name for f in listed}
+        yield from (f"{name} is not listed in the manifest" for name in sorted(extra))
+    for name, n in found.items():
+        if manifest.counts.get(name) != n:
+            yield f"the manifest counts {manifest.counts.get(name)} {name}, there are {n}"
+    i = manifest.inputs
+    if i.get("inputs", 0) != i.get("written", 0) + i.get("rejected", 0):
+        yield f"inputs {i.get('inputs')} are not written {i.get('written')} + rejected {i.get('rejected')}"
+
+
+def _episode(
+    reader: ShardReader,
+    episode_id: str,
+    frames: dict[str, tuple[int, int, str]],
+    recordings: dict[str, str],
+) -> Iterator[str]:
+    who = f"episode {episode_id}"
+    try:
+        row = reader.episode(episode_id)
+        codec.episode_to_record(row)  # shapes, words, masks against values, increasing timestamps
+    except (RowError, ValueError) as error:
+        yield str(error) if episode_id in str(error) else f"{who}: {error}"
+        return
+    frames[episode_id] = (row.frames, len(row.language), row.split)
+    split = recordings.setdefault(row.recording_id, row.split)
+    if split != row.split:
+        yield f"{who}: split {row.split}, but other clips of recording {row.recording_id} are in {split}"
+    views = Counter(c.view for c in row.cameras)
+    yield from (f"{who}: view {v} occurs {n} times" for v, n in views.items() if n > 1)
+    for camera in row.cameras:
+        try:
+            media = reader.media(camera.media_id)
+            for t in (row.timestamps[0], row.timestamps[-1]):
+                frame_number(row, camera, media, float(t))
+            if camera.depth_media_id:
+                reader.media(camera.depth_media_id)
+        except ShardError as error:
+            yield str(error) if episode_id in str(error) else f"{who}, view {camera.view}: {error}"
+            continue
+        if (camera.width, camera.height) != (media.width, media.height):
+            yield (
+                f"{who}, view {camera.view}: is {camera.width}x{camera.height}, its media {media.width}x{media.height}"
+            )
+    end = row.timestamps[-1] + 1.5 / row.rate_hz
+    for k, line in enumerate(row.language):
+        if line.t0 < -1e-3 or line.t1 > end + 1e-3:
+            yield f"{who}: language[{k}] spans {line.t0:.3f}..{line.t1:.3f} s, the row 0..{end:.3f} s"
+    if row.mirrored:
+        yield from _twin(reader, row)
+
+
+def _twin(reader: ShardReader, twin: EpisodeRow) -> Iterator[str]:
+    who = f"episode {twin.episode_id}"
+    try:
+        parent = reader.episode(twin.parent_id)
+    except ShardError:
+        yield f"{who}: its parent {twin.parent_id} is not in this directory"
+        return
+    if parent.mirrored:
+        yield f"{who}: its parent {parent.episode_id} is itself a mirror twin"
+    for name in ("split", "recording_id", "licence", "shareable", "source", "rate_hz", "frames", "setting", "domain"):
+        if getattr(twin, name) != getattr(parent, name):
+            yield f"{who}: {name} is {getattr(twin, name)!r}, its parent's {getattr(parent, name)!r}"
+    if "mirror_version" not in twin.provenance:
+        yield f"{who}: provenance has no mirror_version"
+    if Counter(c.media_id for c in twin.cameras) != Counter(c.media_id for c in parent.cameras):
+        yield f"{who}: its media are not its parent's"
+    if any(a.mirrored == b.mirrored for a in twin.cameras for b in parent.cameras if a.media_id == b.media_id):
+        yield f"{who}: a camera is not marked as mirrored against its parent's"
+    if twin.domain == "human" and twin.frames == parent.frames:
+        yield from _twin_numbers(who, twin, parent)
+
+
+def _twin_numbers(who: str, twin: EpisodeRow, parent: EpisodeRow) -> Iterator[str]:
+    """The mirror of the twin must be the parent, in slots, masks and (where the mask is set) values."""
+    from unihand_data.space import mirror
+
+    for kind in ("state", "action"):
+        slots, mask = getattr(twin, f"{kind}_slots"), getattr(twin, f"{kind}_mask")
+        values = np.where(mask, getattr(twin, kind), 0)
+        try:
+            back = mirror.mirror_row(values, slots, mask, kind, world=cast(Any, twin.world))
+        except ValueError as error:
+            yield f"{who}: {kind} cannot be mirrored back: {error}"
+            continue
+        for name, found in ((f"{kind}_slots", back.slots), (f"{kind}_mask", back.mask)):
+            if not np.array_equal(found, getattr(parent, name)):
+                yield f"{who}: {name} is not the mirror of its parent's"
+                break
+        else:
+            worst = _difference(back.values, getattr(parent, kind), back.mask, back.slots)
+            if worst > MIRROR_TOLERANCE:
+                yield f"{who}: {kind} differs from the mirror of its parent by up to {worst:.2g}"
+
+
+def _difference(a: np.ndarray, b: np.ndarray, mask: np.ndarray, slots: np.ndarray) -> float:
+    """Largest difference where masked: of numbers, of EEF rotations as an angle (the axis of a half turn may flip)."""
+    from scipy.spatial.transform import Rotation
+
+    plain = np.where(mask, np.abs(a - np.where(mask, b, 0)), 0.0)
+    for first in (3, 12):
+        columns = np.flatnonzero((slots >= first) & (slots < first + 3))
+        if len(columns) == 3:
+            plain[:, columns] = 0.0
+            seen = mask[:, columns].all(axis=1)
+            if seen.any():
+                turn = Rotation.from_rotvec(a[seen][:, columns]) * Rotation.from_rotvec(b[seen][:, columns]).inv()
+                plain[seen, columns[0]] = turn.magnitude()
+    return float(plain.max(initial=0.0))
+
+
+def _samples(reader: ShardReader, frames: dict[str, tuple[int, int, str]]) -> Iterator[str]:
+    """``frames``: episode -> its frames, sentences and split."""
+    table = reader.samples()
+    counts = Counter(table["sample_id"].to_pylist())
+    yield from (f"sample {i} occurs {n} times" for i, n in counts.items() if n > 1)
+    columns = ("sample_id", "episode_id", "conversation_id", "start_frame", "frames_available", "history_available")
+    for name, episode, talk, start, ahead, behind, line, split in zip(
+        *(table[c].to_pylist() for c in (*columns, "language_ref", "split"))
+    ):
+        who = f"sample {name}"
+        if talk:
+            if not reader.has("conversations", talk):
+                yield f"{who}: conversation {talk} is not in this directory"
+            continue
+        if episode not in frames:
+            yield f"{who}: episode {episode} is not in this directory, or is not valid"
+            continue
+        T, sentences, own = frames[episode]
+        if not 0 <= start < T or ahead < 1 or start + ahead > T or not 0 <= behind <= start:
+            yield f"{who}: frames {start - behind}..{start + ahead} are not within the {T} frames of episode {episode}"
+        if not -1 <= line < sentences:
+            yield f"{who}: language_ref {line}, its episode has {sentences} sentences"
+        if split != own:
+            yield f"{who}: split {split}, its episode is in {own}"
+
+
+def _media(reader: ShardReader, media_id: str, decode: bool) -> Iterator[str]:
+    who = f"media {media_id}"
+    row = reader.media(media_id)
+    if hash_bytes(reader.media_bytes(media_id)) != media_id:
+        yield f"{who}: its bytes have another content hash"
+    if not decode:
+        return
+    try:
+        # One pass in order, a few frames in memory at a time.
+        for start in range(0, row.frames, 32):
+            numbers = range(start, min(start + 32, row.frames))
+            pictures = reader.frames(media_id, numbers)
+            if pictures[start].shape[:2] != (row.height, row.width):
+                height, width = pictures[start].shape[:2]
+                yield f"{who}: decodes to {width}x{height}, not {row.width}x{row.height}"
+                return
+    except MediaDamaged as error:
+        yield str(error)
