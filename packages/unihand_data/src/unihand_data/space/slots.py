@@ -152,7 +152,7 @@ def slot_index(name: str) -> int:
     try:
         return _BY_NAME[name]
     except KeyError:
-        near = [n for n in _BY_NAME if n.split("_")[0] == name.split("_")[0]][:8]
+        near = [n for n in _BY_NAME if n.split("_")[0] == str(name).split("_")[0]][:8]
         raise KeyError(f"no slot is called {name!r}; near: {', '.join(near) or 'none'}") from None
 
 
