@@ -118,7 +118,10 @@ class LanguageSettings(Settings):
     base_url: str | None = runtime_field(None)
     api_key_env: str | None = runtime_field(None)  # None: GEMINI_API_KEY or OPENAI_API_KEY
     batch: bool = runtime_field(False)
-    batch_inline_mb: float = runtime_field(15.0)
+    batch_inline_mb: float = runtime_field(15.0)  # a batch above this travels as an uploaded JSONL file
+    batch_file_mb: float = runtime_field(1500.0)
+    batch_rows: int = runtime_field(1000, ge=1)
+    batch_attempts: int = runtime_field(3, ge=1)  # a clip that failed in so many batches is given up
     timeout_s: float = runtime_field(300.0)
     concurrency: int = runtime_field(4, ge=1)
     inline_limit_mb: float = runtime_field(19.0)

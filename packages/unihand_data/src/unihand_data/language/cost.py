@@ -7,11 +7,12 @@ Thinking tokens are billed as output.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unihand_data.language.backends import ClipRequest, Query, Usage
+from unihand_data.language.backends import Query, Usage
 from unihand_data.language.config import LanguageSettings, Price, PriceTable
 from unihand_data.language.prompts import INSTRUCTIONS
 
@@ -103,17 +104,26 @@ class Estimate:
 def estimate_hours(hours: float, settings: LanguageSettings, *, chunk_s: float | None = None) -> Estimate:
     """Plan from hours of video alone (before clips are known): one call per chunk of ``max_chunk_s``."""
     chunk = chunk_s or settings.max_chunk_s
-    return estimate_durations([chunk] * math.ceil(hours * 3600 / chunk), settings)
+    return _estimate({chunk: math.ceil(hours * 3600 / chunk)}, settings)
 
 
 def estimate_durations(durations: Iterable[float], settings: LanguageSettings) -> Estimate:
     """Plan from the clips' lengths in seconds. ``backend: none`` plans zero calls."""
-    lengths = list(durations) if settings.backend != "none" else []
+    return _estimate(Counter(durations), settings)
+
+
+def _estimate(counts: dict[float, int], settings: LanguageSettings) -> Estimate:
+    """``counts``: how many clips there are of each length."""
+    if settings.backend == "none":
+        counts = {}
+    calls = sum(counts.values())
     fixed = text_tokens(INSTRUCTIONS) + _SCHEMA_TOKENS
     per_frame = TOKENS_PER_FRAME[settings.media_resolution] if settings.send == "video" else TOKENS_PER_IMAGE
-    tokens_in = sum(fixed + 12 * math.ceil(s) + per_frame * math.ceil(s * settings.fps) for s in lengths)
+    tokens_in = sum(
+        n * (fixed + 12 * math.ceil(s) + per_frame * math.ceil(s * settings.fps)) for s, n in counts.items()
+    )
     thinking = THINKING_IF_UNSET if settings.thinking_budget is None else settings.thinking_budget
-    tokens_out = sum(OUTPUT_FIXED + OUTPUT_PER_SECOND * math.ceil(s) + thinking for s in lengths)
+    tokens_out = sum(n * (OUTPUT_FIXED + OUTPUT_PER_SECOND * math.ceil(s) + thinking) for s, n in counts.items())
     price = price_of(settings.model, settings.prices)
     money = cost_of(Usage(tokens_in, tokens_out), price, batch=settings.batch) if price else None
     assumptions = (
@@ -121,11 +131,7 @@ def estimate_durations(durations: Iterable[float], settings: LanguageSettings) -
         f"{OUTPUT_FIXED}, {thinking} thinking tokens per call; cached answers not deducted"
     )
     return Estimate(
-        settings.model, len(lengths), sum(lengths) / 3600, tokens_in, tokens_out, money if lengths else 0.0,
+        settings.model, calls, sum(s * n for s, n in counts.items()) / 3600, tokens_in, tokens_out,
+        money if calls else 0.0,
         settings.prices.currency, settings.prices.as_of, settings.batch, assumptions,
     )  # fmt: skip
-
-
-def request_tokens(request: ClipRequest) -> int:
-    """Expected output tokens of one clip."""
-    return OUTPUT_FIXED + OUTPUT_PER_SECOND * len(request.windows)
