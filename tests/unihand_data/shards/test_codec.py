@@ -178,8 +178,8 @@ def test_the_columns_are_those_of_the_contract():
         embodiment_hash domain origin setting split rate_hz frames duration_s world raw_to_world action_source
         state_slots action_slots state action state_mask action_mask timestamps raw_extra cameras hands language
         events quality provenance
-    """.split()
-    assert sorted(listed) == sorted(schema.EPISODES.names)
+    """
+    assert sorted(listed.split()) == sorted(schema.EPISODES.names)
     assert {f.name for f in dataclasses.fields(EpisodeRow)} | {"frames", "duration_s"} == set(schema.EPISODES.names)
     assert {f.name for f in dataclasses.fields(SampleRow)} == set(schema.SAMPLES.names)
     assert "bytes" in schema.MEDIA.names

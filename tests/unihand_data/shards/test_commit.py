@@ -294,3 +294,17 @@ def test_a_killed_committer_leaves_no_lock(tmp_path, staged):
     os.kill(child.pid, signal.SIGKILL)
     child.wait(timeout=30)
     commit(stage, tmp_path / "out")
+
+
+def test_what_is_said_anew_about_settled_items_replaces_what_was_said_before(tmp_path, make):
+    old = [make.reject("a", reason="budget", stage="language"), make.reject("a"), make.reject("b"), make.reject("c")]
+    staging.write_part(tmp_path / "one", rejects=old)
+    commit(tmp_path / "one", tmp_path / "out")
+    staging.write_part(tmp_path / "two", rejects=[make.reject("a"), make.reject("d")])
+    commit(tmp_path / "two", tmp_path / "out", settled=["a", "b", "d"])
+    files = [Path(tmp_path, "out", f.name) for f in mf.need(Store(tmp_path / "out")).rejects]
+    rows = [r for f in files for r in pq.read_table(f).to_pylist()]
+    assert sorted((r["item"], r["reason"]) for r in rows) == [("a", "jitter"), ("c", "jitter"), ("d", "jitter")]
+    before = content(tmp_path / "out")
+    commit(tmp_path / "two", tmp_path / "out", settled=["a", "b", "d"])
+    assert content(tmp_path / "out") == before

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from unihand_data.shards.store import Store, read_anywhere
 EPISODES_PER_BATCH = 64
 MEDIA_BYTES_PER_BATCH = 64 << 20
 SAMPLES_PER_FILE = 1_000_000
+_NOTHING = pa.array([], pa.string())
 
 
 def commit_media(stage: Store, out: Store, run_id: str) -> int:
@@ -137,6 +139,30 @@ def commit_parquet(
             out.remove(name)
     listed.extend(fresh)
     return sum(f.rows for f in fresh)
+
+
+def forget_settled(stage: Store, out: Store, manifest: mf.Manifest, settled: Collection[str]) -> None:
+    """Stored rejects of settled items stay only where they are staged again."""
+    again = {
+        i
+        for data in staging.collect_light(stage, "reject", _NOTHING, rows_per_file=SAMPLES_PER_FILE)
+        for i in data["id"].to_pylist()
+    }
+    items = set(settled)
+    keep_rejects(out, manifest, lambda row: row["item"] in items and row["id"] not in again)
+
+
+def keep_rejects(out: Store, manifest: mf.Manifest, gone: Callable[[dict[str, Any]], bool]) -> int:
+    """Rewrite the rejects without the rows that are ``gone``; returns how many went. The files they came from are no
+    longer listed, and removed by whoever writes the manifest."""
+    if not manifest.rejects:
+        return 0
+    data = pa.concat_tables([read_parquet(out, f.name, None) for f in manifest.rejects])
+    rows = data.append_column("id", pa.array(staging.reject_ids(data), pa.string())).to_pylist()
+    kept = data.filter(pa.array([not gone(row) for row in rows], pa.bool_()))
+    if kept.num_rows < data.num_rows:
+        manifest.rejects = [write_parquet(out, "rejects", "reject", kept)] if kept.num_rows else []
+    return data.num_rows - kept.num_rows
 
 
 def write_parquet(out: Store, folder: str, kind: str, data: pa.Table) -> mf.ParquetFile:

@@ -39,6 +39,7 @@ def commit(
     new_version: bool = False,
     tokenizer: str = "bytes/4",
     clean: bool = False,
+    settled: Collection[str] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Bring everything staged into the shard directory; safe to repeat.
@@ -51,6 +52,8 @@ def commit(
             from the rows: ``provenance["item"]`` (else the recording) of written rows and ``item`` of rejects.
         run_id: goes into every Lance commit message and names the tag ``run-<run_id>``.
         tokenizer: who counted ``tokens_*``; ``bytes/4`` marks an estimate.
+        settled: input items whose staged rejects are all there is to say about them: rejects that an earlier run stored
+            for them and that are not staged now (a retry that went well, a budget that is no longer spent) are dropped.
         clean: remove the parts (and media inside the staging directory) once everything is in.
 
     Returns:
@@ -72,6 +75,8 @@ def commit(
             new[table] = append.commit_rows(stage, out, table, kind, run_id)
             _step(table)
         for folder, kind in (("samples", "sample"), ("rejects", "reject")):
+            if kind == "reject" and settled is not None:
+                append.forget_settled(stage, out, manifest, settled)
             new[folder] = append.commit_parquet(stage, out, manifest, folder, kind, lambda: _step("parquet file"))
             _step(folder)
         tag = _finish(out, manifest, inputs, tokenizer, run_id)
@@ -225,36 +230,27 @@ def _tag(out: Store, manifest: mf.Manifest) -> None:
                 dataset.tags.create(tag.name, tag.state[table])
 
 
-def drop_rejects(out_dir: str | os.PathLike[str], items: Collection[str]) -> int:
-    """Forget the rejects of these items, so that a run that takes them again states its own. Returns rows dropped.
+def drop_rejects(out_dir: str | os.PathLike[str], items: Collection[str], reasons: Collection[str] = ()) -> int:
+    """Forget the rejects of these items (of these reasons, if any are given), so that a run that takes them again
+    states its own. Returns rows dropped. For ``unihand retry``, together with the runner's ledger.
 
-    For ``unihand retry``, together with the runner's ledger. Tags keep their tables; their rejects are those of now.
+    Raises:
+        CommitRefused: a commit is at work or did not finish.
     """
     out = Store(out_dir)
     with only_committer(out):
         manifest = mf.need(out)
         if manifest.state != "committed":
-            raise CommitRefused(
-                f"{out.url}: the commit of run {manifest.run_id} did not finish; run that job again first"
-            )
-        whole = [append.read_parquet(out, f.name, None) for f in manifest.rejects]
-        if not whole:
-            return 0
-        data = pa.concat_tables(whole)
-        kept = data.filter(pc.invert(pc.is_in(data["item"], pa.array(sorted(items), pa.string()))))
-        dropped = data.num_rows - kept.num_rows
-        if not dropped:
-            return 0
-        gone = len(set(data["item"].to_pylist()) & set(items))
-        old = [f.name for f in manifest.rejects]
-        manifest.rejects = [append.write_parquet(out, "rejects", "reject", kept)] if kept.num_rows else []
-        manifest.counts["rejects"] = kept.num_rows
-        written = derived_inputs(out, manifest)
-        manifest.inputs |= {k: written[k] for k in ("inputs", "rejected") if k in manifest.inputs}
-        log.info("%s: %d rejects of %d items forgotten", out.url, dropped, gone)
-        mf.write(out, manifest)
-        for name in old:
-            if name not in {f.name for f in manifest.rejects}:
+            raise CommitRefused(f"{out.url}: the commit of run {manifest.run_id} did not finish; run that job again")
+        before = [f.name for f in manifest.rejects]
+        dropped = append.keep_rejects(
+            out, manifest, lambda row: row["item"] in items and (not reasons or row["reason"] in reasons)
+        )
+        if dropped:
+            manifest.counts["rejects"] = sum(f.rows for f in manifest.rejects)
+            manifest.inputs = derived_inputs(out, manifest)
+            mf.write(out, manifest)
+            for name in set(before) - {f.name for f in manifest.rejects}:
                 out.remove(name)
         return dropped
 
