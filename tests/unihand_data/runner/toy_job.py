@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import make_id
@@ -159,7 +160,7 @@ if __name__ == "__main__":
     # python toy_job.py OUTPUT '{"recordings": 4}' '{"engine": "local"}'
     import toy_job  # as an importable module, so that its classes can be restored on resume
 
-    given = {k: frozenset(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[2]).items()}
+    given: dict[str, Any] = {k: frozenset(v) if isinstance(v, list) else v for k, v in json.loads(sys.argv[2]).items()}
     done = toy_job.run_toy(toy_job.Toy(**given), sys.argv[1], **json.loads(sys.argv[3]))
     print(json.dumps({"status": done.status, "reasons": done.reasons, "skipped": done.skipped, "exit": done.exit_code}))
     sys.exit(done.exit_code)

@@ -133,19 +133,21 @@ class Ledger:
         self, columns: list[str] | None = None, parents: list[str] | None = None, *, base_only: bool = False
     ) -> pl.DataFrame:
         """The rows that count, one per id, optionally only those below the listed units ``parents``."""
-        need = ["id", "part"]
         wanted = columns or ROWS.names
+        table = self._all_rows(sorted({*wanted, "id", "part"}), parents, base_only)
+        return table.sort("part").unique("id", keep="first", maintain_order=True).select(wanted)
+
+    def _all_rows(self, columns: list[str], parents: list[str] | None, base_only: bool) -> pl.DataFrame:
+        """As :meth:`rows`, but an id that two files hold comes twice."""
         frames = [
             frame.filter(pl.col("parent").is_in(parents)) if parents is not None else frame
-            for frame in self._frames(sorted({*wanted, *need, "parent"}), base_only)
+            for frame in self._frames(sorted({*columns, "parent"}), base_only)
         ]
         if not frames:
-            return pl.DataFrame(pa.Table.from_pylist([], schema=ROWS)).select(wanted)
-        table = pl.concat(frames)
+            return pl.DataFrame(ROWS.empty_table().select(columns))
+        table = pl.concat(frames).select(columns)
         gone = self._forgotten()
-        if len(gone):
-            table = table.join(gone, on=["id", "part"], how="anti")
-        return table.sort("part").unique("id", keep="first", maintain_order=True).select(wanted)
+        return table.join(gone, on=["id", "part"], how="anti") if len(gone) else table
 
     def lookup(self, ids: list[str]) -> Lookup:
         """What is left to do of the listed units ``ids``, by the state at the last :meth:`compact`.
@@ -208,7 +210,7 @@ class Ledger:
             reasons: units that ended with one of these.
             statuses: units with one of these.
         """
-        rows = self.rows(["id", "item", "reason", "status", "part"])
+        rows = self.rows(["id", "item", "reason", "status"])
         ids = list(ids)
         hit = (
             pl.col("id").is_in(ids)
@@ -216,10 +218,11 @@ class Ledger:
             | pl.col("reason").is_in([str(r) for r in reasons])
             | pl.col("status").is_in(list(statuses))
         )
-        gone = rows.filter(hit).select("id", "part")
-        if len(gone):
-            self._write(gone.to_arrow().cast(FORGOTTEN), "forgotten", f"{self.generation():06d}")
-        return len(gone)
+        hits = rows.filter(hit).select("id")
+        if len(hits):
+            pairs = self._all_rows(["id", "part"], None, False).join(hits, on="id", how="semi")
+            self._write(pairs.to_arrow().cast(FORGOTTEN), "forgotten", f"{self.generation():06d}")
+        return len(hits)
 
     def compact(self) -> None:
         """Merge small files into few. Only the driver of a job calls it, between runs; a kill at any point is safe."""

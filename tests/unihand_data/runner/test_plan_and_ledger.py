@@ -1,0 +1,120 @@
+"""What is fused and reserved, and a ledger of many ids."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from unihand_data.errors import Reason
+from unihand_data.runner import metrics
+from unihand_data.runner.ledger import Ledger
+from unihand_data.runner.parcel import DEFERRED, FAILED, FILTERED, REJECTED, status_of
+from unihand_data.runner.plan import plan_ops, steps_of
+from unihand_data.runner.settings import RunnerSettings
+from unihand_data.runner.stage import StageSpec
+
+
+class Nothing:
+    def __call__(self, unit):
+        return [unit]
+
+    def close(self): ...
+
+
+def plan(specs, cpus=4.0, **settings):
+    return plan_ops(steps_of(specs, RunnerSettings.model_validate(settings)), cpus)
+
+
+def spec(name, **kwargs):
+    return StageSpec(name, Nothing, **kwargs)
+
+
+def test_stages_of_one_kind_share_an_operator_and_a_split_ends_it():
+    ops = plan([spec("a"), spec("b", actor=True), spec("c", splits=True), spec("d"), spec("e", actor=True)])
+    assert [op.name for op in ops] == ["a+b+c", "d+e"]
+    assert [op.pool for op in ops] == [None, None]
+
+
+def test_a_gpu_or_a_number_of_workers_makes_a_pool_of_its_own():
+    ops = plan([spec("a"), spec("gpu", actor=True, num_gpus=1), spec("few", actor=True, workers=2), spec("b")], cpus=16)
+    assert [(op.name, op.pool) for op in ops] == [("a", None), ("gpu", 1), ("few", 2), ("b", None)]
+
+
+def test_pools_never_take_the_cpus_that_tasks_need():
+    for cpus in (1.0, 2.0, 4.0):
+        ops = plan([spec("a"), spec("p", actor=True, workers=4), spec("q", actor=True, workers=2), spec("b")], cpus)
+        held = sum(op.pool * op.num_cpus for op in ops if op.pool)
+        assert held <= cpus / 2
+        assert all(op.num_cpus <= cpus - held for op in ops if op.pool is None)
+
+
+def test_settings_override_a_stage_by_name_and_unknown_names_are_errors():
+    ops = plan([spec("a"), spec("b")], stages={"b": {"num_cpus": 2, "attempts": 5, "timeout_s": 9}})
+    assert [(op.name, op.num_cpus) for op in ops] == [("a", 1.0), ("b", 2)]
+    assert (ops[1].steps[0].attempts, ops[1].steps[0].timeout_s) == (5, 9)
+    with pytest.raises(ValueError, match="unknown stages"):
+        plan([spec("a")], stages={"typo": {"num_cpus": 2}})
+    with pytest.raises(ValueError, match="asks for 8"):
+        plan([spec("a", num_cpus=8.0)])
+    with pytest.raises(ValueError, match="at most one"):
+        plan([spec("a", splits=True), spec("b", splits=True)])
+
+
+def test_every_reason_has_a_status_and_the_kinds_are_kept_apart():
+    statuses = {reason: status_of(reason) for reason in Reason}
+    assert statuses[Reason.JITTER] == statuses[Reason.NO_HANDS] == FILTERED
+    assert statuses[Reason.CORRUPT] == statuses[Reason.UNSAFE_CONTENT] == REJECTED
+    assert statuses[Reason.CRASHED] == statuses[Reason.INTERNAL] == FAILED
+    assert statuses[Reason.BUDGET] == DEFERRED
+
+
+def test_a_metric_outside_the_registry_cannot_be_recorded():
+    with pytest.raises(KeyError, match="registry"):
+        metrics.count("unihand_typo_total")
+    with pytest.raises(KeyError):
+        metrics.observe("unihand_rejects_total", 1.0)
+    assert len({m.name for m in metrics.METRICS}) == len(metrics.METRICS)
+
+
+def test_files_that_hold_an_id_twice_count_once(tmp_path):
+    from unihand_data.runner.parcel import Parcel
+    from unihand_data.runner.stage import Unit
+
+    ledger = Ledger(str(tmp_path), "c" * 32)
+    parcels = [Parcel.of(Unit(str(i), "item", "uri")) for i in range(4)]
+    ledger.write_part("p1", parcels[:3])
+    ledger.write_part("p2", parcels[1:])  # a worker that outlived its driver
+    before = ledger.rows().rows()
+    assert [row[0] for row in sorted(before)] == ["0", "1", "2", "3"]
+    ledger.compact()
+    ledger.compact()
+    assert sorted(ledger.rows()["id"]) == ["0", "1", "2", "3"]
+    assert ledger.forget(["1"]) == 1
+    assert sorted(ledger.rows()["id"]) == ["0", "2", "3"]
+
+
+@pytest.mark.slow
+def test_a_lookup_in_a_million_ids_needs_little_memory(tmp_path):
+    script = """
+import resource, sys
+import pyarrow as pa
+from unihand_data.runner.ledger import Ledger, ROWS
+ledger = Ledger(sys.argv[1], "c" * 32)
+for f in range(4):
+    n = range(f * 250_000, (f + 1) * 250_000)
+    ids = [f"{i:032x}" for i in n]
+    parents = [f"{i // 50:031x}r" for i in n]
+    columns = {"id": ids, "parent": parents, "status": ["written"] * len(ids), "part": ["p"] * len(ids)}
+    table = pa.table({k.name: pa.array(columns.get(k.name, [None] * len(ids)), k.type) for k in ROWS})
+    ledger._write(table.cast(ROWS), "base", f"{f:06d}")
+del table, ids, parents, columns
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = ledger.lookup([f"{i:031x}r" for i in range(0, 20_000, 100)])
+assert sum(map(len, found.done_children.values())) == 200 * 50, found
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 400, "MiB on top of what building the ledger took"
