@@ -121,7 +121,7 @@ def merge(found: list[Detection]) -> list[Detection]:
         out.append(
             Detection(
                 best.frame, best.px, best.world, float(np.mean([d.p_right for d in g])),
-                set().union(*(d.sources for d in g)), float(np.median(gaps[gaps.sum(1).argmin()]) / max(best.size, 1e-6)),
+                set().union(*(d.sources for d in g)), float(np.median(gaps.min(0)) / max(best.size, 1e-6)),
             )
         )  # fmt: skip
     return out
@@ -153,8 +153,8 @@ def link(per_frame: list[list[Detection]]) -> list[Track]:
 def unite(tracks: list[Track]) -> list[Track]:
     """Join pieces of one hand: tracks that lie on each other, and tracks that go on where another ended.
 
-    A hand that is half outside the picture is often taken for one of the other side; joined with the track it came from,
-    the whole decides.
+    A hand that is half outside the picture is often taken for one of the other side; joined with the track it came
+    from, the whole decides.
     """
     out = sorted(tracks, key=lambda t: len(t.hits), reverse=True)
     while True:
@@ -180,12 +180,12 @@ def _join_cost(a: Track, b: Track) -> float | None:
     if a.first > b.first:
         a, b = b, a
     if b.first <= a.last:  # at the same time: is one where the other is, or where it must be?
-        far = []
+        apart = []
         for frame, d in b.hits.items():
             if frame <= a.last:
                 px = a.hits[frame].px if frame in a.hits else a.predict(frame)[0]
-                far.append(np.linalg.norm(px[_BODY].mean(0) - d.centre) / max(d.size, hand_size(px), 1e-6))
-        return -1.0 if np.quantile(far, 0.8) < _SAME_PLACE else None
+                apart.append(np.linalg.norm(px[_BODY].mean(0) - d.centre) / max(d.size, hand_size(px), 1e-6))
+        return -1.0 if np.quantile(apart, 0.8) < _SAME_PLACE else None
     gap = b.first - a.last
     if gap > _JOIN_GAP:
         return None
@@ -193,7 +193,7 @@ def _join_cost(a: Track, b: Track) -> float | None:
     speed = (_velocity(a, -1) + _velocity(b, 1)) / 2
     size = max(old.size, new.size, 1e-6)
     moved = new.centre - old.centre
-    far = min(np.linalg.norm(moved), np.linalg.norm(moved - speed * gap)) / size
+    far = float(min(np.linalg.norm(moved), np.linalg.norm(moved - speed * gap))) / size
     if far > min(0.8 + 0.2 * gap, 2.5) or not 0.5 < new.size / max(old.size, 1e-6) < 2.0:
         return None
     return float(far + 0.05 * gap)
@@ -239,7 +239,7 @@ def assign_sides(tracks: list[Track], width: int, height: int) -> dict[str, dict
 
     def weight(t: Track) -> float:
         lowest = np.mean([d.centre[1] for d in t.hits.values()]) / height  # the wearer's hands come from below
-        return sum(min(len(d.sources), 3) for d in t.hits.values()) * (0.5 + lowest)
+        return float(sum(min(len(d.sources), 3) for d in t.hits.values()) * (0.5 + lowest))
 
     for t in sorted(tracks, key=weight, reverse=True):
         vote = t.log_odds() / len(t.hits)

@@ -4,8 +4,8 @@ Everything here is about a right hand; callers mirror a left one. Legend: T fram
 translation (m), 3 wrist rotation (increments, world axes), 21 finger angles (rad).
 
 A finger bends (flexion about ``f``), spreads (abduction about the dorsal normal ``n``) and, at the root of the thumb,
-rolls (about ``d``): see :data:`unihand_data.hands.skeleton.FINGER_FRAMES`. The middle and end joints of the four fingers
-are hinges. So a fitted theta has no twist that keypoints could not have shown.
+rolls (about ``d``): see :data:`unihand_data.hands.skeleton.FINGER_FRAMES`. The middle and end joints of the four
+fingers are hinges. So a fitted theta has no twist that keypoints could not have shown.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def points_and_jacobian(
     """Posed keypoints and their derivative.
 
     Args:
-        position: (T, 3) wrist, m. rotation: (T, 3, 3) hand to world. angles: (T, 21) rad. rest: (21, 3) flat right hand.
+        position: (T, 3) wrist, m. rotation: (T, 3, 3) hand to world. angles: (T, 21) rad.
+        rest: (21, 3) flat right hand.
 
     Returns: points (T, 21, 3); jacobian (T, 21, 3, 27) with respect to wrist translation, a left-multiplied wrist
     rotation increment, and the angles.

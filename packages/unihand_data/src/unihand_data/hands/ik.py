@@ -11,6 +11,7 @@ median of its neighbours, which decides what a single frame leaves open. A left 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -150,7 +151,7 @@ def _own_rest(p: np.ndarray, rotation: np.ndarray, scale: float) -> np.ndarray:
     for name, chain in FINGERS.items():
         local = np.einsum("tji,tj->ti", rotation, p[:, chain[0]] - p[:, 0]) * size
         rest[chain[0]] = _finite_median(local, nominal[chain[0]])
-        for a, b in zip(chain[:-1], chain[1:]):
+        for a, b in pairwise(chain):
             length = np.linalg.norm(p[:, b] - p[:, a], axis=-1, keepdims=True) * size
             usual = float(np.linalg.norm(nominal[b] - nominal[a]))
             own = float(_finite_median(length, np.array([usual]))[0])

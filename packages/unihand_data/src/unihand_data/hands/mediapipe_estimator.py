@@ -1,9 +1,9 @@
 """The default hand estimator: MediaPipe's landmarks, placed in the camera, fitted with a skeleton, smoothed.
 
-Legend: T frames of the clip. Pixels and intrinsics are those of the clip's view (rectified where the source is fisheye).
+Legend: T frames of the clip. Pixels and intrinsics are of the clip's view (rectified where it is fisheye).
 
     worker process: decode, landmarks, tracks, sides   (mediapipe_worker, association)
-    here:           metric place in the camera (pnp), joint angles within limits (ik), gaps and jitter (smooth)
+    here:           metric place and joint angles within limits (lift: pnp, ik), gaps and jitter (smooth)
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any, get_args
 import numpy as np
 
 from unihand_data.geometry.camera import Intrinsics
-from unihand_data.hands import ik, pnp, skeleton, smooth
+from unihand_data.hands import skeleton, smooth
 from unihand_data.hands.clip_message import clip_to_message
 from unihand_data.hands.config import HandsSettings
 from unihand_data.hands.estimator import HandResult
+from unihand_data.hands.lift import lift
 from unihand_data.hands.models import ensure_hand_models
 from unihand_data.hands.track import HandTrack, Side
 from unihand_data.video.clip import ClipRef
@@ -27,8 +28,6 @@ from unihand_data.video.killable import KillableWorker
 log = logging.getLogger(__name__)
 
 _TARGET = "unihand_data.hands.mediapipe_worker:build"
-_PX_SIGMA = 0.05  # of the hand's size in the picture: how far landmarks lie from where a skeleton can put them
-_DEPTH_SIGMA = 0.012  # m, of a landmark's depth relative to the hand
 
 
 class MediaPipeEstimator:
@@ -61,24 +60,20 @@ class MediaPipeEstimator:
         """
         answer = self._worker.call({"clip": clip_to_message(clip)}, name=clip.path)
         camera = view_camera(clip, self.settings.assumed_hfov_deg)
-        tracks = {side: self._track(side, answer[side], camera, clip.pts) for side in get_args(Side)}
+        tracks = {side: self._track(side, answer[side], camera, clip) for side in get_args(Side)}
         return HandResult(tracks["left"], tracks["right"], figures=_figures(tracks, camera))
 
     def close(self) -> None:
         self._worker.close()
 
-    def _track(self, side: Side, seen: dict[str, Any], camera: Intrinsics, times: np.ndarray) -> HandTrack:
-        frames = len(times)
+    def _track(self, side: Side, seen: dict[str, Any], camera: Intrinsics, clip: ClipRef) -> HandTrack:
+        frames = len(clip.pts)
         scale = self.settings.hand_length_m / skeleton.NOMINAL_HAND_LENGTH
-        px = pnp.undistorted_px(seen["px"], camera)
-        placed = pnp.solve_hands(seen["world"], px, camera, scale)
-        usable = np.isfinite(placed.keypoints).all((1, 2))
-        if not usable.any():
+        lifted = lift(seen["px"], seen["world"], seen["p_right"], side, camera, clip.pts, scale)
+        if lifted is None:
             return HandTrack.empty(side, frames, estimator=self.name)
-        image = ik.ImageTerm(px, camera.K, np.nan_to_num(placed.size_px, nan=1.0) * _PX_SIGMA, _DEPTH_SIGMA)
-        fit = ik.fit_theta(placed.keypoints, side, hand_scale=scale, own_proportions=False, image=image)
-        error = fit.residual_px / placed.size_px
-        valid = usable & np.isfinite(error) & (error <= self.settings.max_reprojection)
+        fit, error = lifted
+        valid = np.isfinite(error) & (error <= self.settings.max_reprojection)
         valid &= np.nan_to_num(fit.wrist_pos[:, 2], nan=-1.0) > 0.03
         confidence = np.where(valid, seen["confidence"] * np.exp(-np.nan_to_num(error) / 0.3), 0.0)
         raw = HandTrack(
@@ -100,7 +95,7 @@ class MediaPipeEstimator:
                 "side_votes": _share(seen["p_right"], side, valid),
             },
         )
-        out = smooth.clean(raw, times, self.settings.smooth)
+        out = smooth.clean(raw, clip.pts, self.settings.smooth)
         return posed(out, camera)
 
 
@@ -121,9 +116,7 @@ def view_camera(clip: ClipRef, assumed_hfov_deg: float) -> Intrinsics:
         return clip.view_intrinsics
     # the field of view is that of the longer side, whichever way the camera was held
     f = max(clip.width, clip.height) / 2 / np.tan(np.radians(assumed_hfov_deg) / 2)
-    return Intrinsics(
-        f, f, (clip.width - 1) / 2, (clip.height - 1) / 2, clip.width, clip.height, source="assumed"
-    )  # fmt: skip
+    return Intrinsics(f, f, (clip.width - 1) / 2, (clip.height - 1) / 2, clip.width, clip.height, source="assumed")
 
 
 def _only(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -4,10 +4,10 @@
 comes back are arrays of landmarks. Legend: T frames, J = 21 keypoints.
 
 One pass of the model misses hands that are blurred, small or half outside the picture. So it looks several times, each
-time at another threshold or another cut of the picture, and believes what agrees over time: following hands forwards and
-backwards (the tracker finds again what the detector alone does not), squares of the frame where fewer than two hands were
-found (the palm detector sees 192 pixels: a square shows it twice the detail of a 16:9 picture), and a crop around where a
-known hand must be.
+time at another threshold or another cut of the picture, and believes what agrees over time: following hands forwards
+and backwards (the tracker finds again what the detector alone does not), squares of the frame where fewer than two
+hands were found (the palm detector sees 192 pixels: a square shows it twice the detail of a 16:9 picture), and a crop
+around where a known hand must be.
 """
 
 from __future__ import annotations
@@ -209,7 +209,9 @@ class _Frames:
         import cv2
 
         if self._last is None or self._last[0] != index:
-            self._last = index, np.ascontiguousarray(cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR)[..., ::-1])
+            bgr = cv2.imdecode(self._jpeg[index], cv2.IMREAD_COLOR)
+            assert bgr is not None  # we encoded it
+            self._last = index, np.ascontiguousarray(bgr[..., ::-1])
         return self._last[1]
 
 

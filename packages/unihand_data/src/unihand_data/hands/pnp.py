@@ -3,9 +3,9 @@
 Legend: T frames, J = 21 keypoints. OpenCV camera axes, metres, pixels with centres at integers.
 
 A landmark model gives keypoints in metres about the hand's own middle, and their pixels. The rotation and translation
-that bring the first onto the second (perspective n-point) place the hand in the camera. The size of that hand is a guess
-of the model, different in every frame; it is replaced by one size for the clip, so depth changes only when the hand's
-picture does.
+that bring the first onto the second (perspective n-point) place the hand in the camera. The size of that hand is a
+guess of the model, different in every frame; it is replaced by one size for the clip, so depth changes only when the
+hand's picture does.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ back of the hand faces +y (the palm -y), the thumb is on the +z side. Bending a 
 left hand is the right one mirrored by ``diag(-1, 1, 1)``: fingers along +x, back +y, thumb +z.
 
 As in MANO every joint's rest frame is parallel to the hand frame, so ``theta = 0`` is the flat hand and a joint's
-axis-angle is expressed in the frame of its parent. Lengths are those of an adult hand of 185 mm (wrist to middle finger
-tip), rounded to millimetres; the splay of the resting fingers follows MANO's flat hand to a few degrees, so theta of one
-model means nearly the same posture in the other.
+axis-angle is expressed in the frame of its parent. Lengths are those of an adult hand of 185 mm (wrist to middle
+finger tip), rounded to millimetres; the splay of the resting fingers follows MANO's flat hand to a few degrees, so
+theta of one model means nearly the same posture in the other.
 """
 
 from __future__ import annotations

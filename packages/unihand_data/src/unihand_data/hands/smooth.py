@@ -1,12 +1,13 @@
 """From a raw hand track to a smooth one: outliers out, short gaps filled and flagged, jitter down, and measured.
 
-Legend: T frames of the clip at times t (s, may be uneven), C channels. Rotations are smoothed as unit quaternions of one
-hemisphere. Filled frames are flagged ``interpolated``, have no confidence (NaN) and carry almost no weight in smoothing.
+Legend: T frames of the clip at times t (s, may be uneven), C channels. Rotations are smoothed as unit quaternions of
+one hemisphere. Filled frames are flagged ``interpolated``, have no confidence (NaN) and next to no weight in smoothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -96,7 +97,7 @@ def fill_gaps(track: HandTrack, times: np.ndarray, max_gap_s: float) -> HandTrac
     index = np.flatnonzero(track.valid)
     pos, rot, theta = track.wrist_pos.copy(), track.wrist_rot.copy(), track.theta.copy()
     valid, filled, confidence = track.valid.copy(), track.interpolated.copy(), track.confidence.copy()
-    for a, b in zip(index[:-1], index[1:]):
+    for a, b in pairwise(index):
         if b - a < 2 or times[b] - times[a] > max_gap_s + 1e-9:
             continue
         inner = np.arange(a + 1, b)
