@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import astuple
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -154,4 +155,5 @@ def rectify(picture: np.ndarray, source: Intrinsics, target: Intrinsics) -> np.n
             f"a picture of {picture.shape[1]}x{picture.shape[0]} for a {source.width}x{source.height} camera"
         )
     m = rectify_map(source, target)
-    return cv2.remap(picture, m, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    no_second_map: Any = None
+    return cv2.remap(picture, m, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)

@@ -1,0 +1,137 @@
+"""The data job's decoder: scanning and encoding in a process that may hang or crash.
+
+:class:`VideoWorker` is what stages hold; :func:`build` is what runs inside its process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from unihand_data.config import Settings, runtime_field
+from unihand_data.geometry.camera import Intrinsics
+from unihand_data.shards.rows import MediaRow
+from unihand_data.video.clip import ClipRef
+from unihand_data.video.encode import EncodeSettings
+from unihand_data.video.integrity import IntegrityReport
+from unihand_data.video.killable import KillableWorker
+from unihand_data.video.probe import VideoInfo
+from unihand_data.video.scan import ScanResult, ScanSettings
+
+
+class VideoWorkerSettings(Settings):
+    """``timeout_s``: seconds without a decoded frame after which the decoder counts as hung. ``recycle_after``: calls
+    after which a fresh process starts. ``memory_mb``: address space of the process, None for no limit."""
+
+    timeout_s: float = runtime_field(60.0, gt=0)
+    start_timeout_s: float = runtime_field(120.0, gt=0)
+    recycle_after: int | None = runtime_field(500)
+    memory_mb: int | None = runtime_field(8192)
+
+
+class VideoWorker:
+    """Scan and encode in a process of their own. One call at a time; close it.
+
+    Every method raises what its function raises, and Reject TIMEOUT or CRASHED naming the file.
+    """
+
+    def __init__(self, settings: VideoWorkerSettings | None = None, *, target: str = "unihand_data.video.worker:build"):
+        s = settings or VideoWorkerSettings()
+        self._worker = KillableWorker(
+            target,
+            {},
+            s.timeout_s,
+            start_timeout_s=s.start_timeout_s,
+            recycle_after=s.recycle_after,
+            memory_mb=s.memory_mb,
+        )
+
+    def probe(self, path: str) -> VideoInfo:
+        """:func:`unihand_data.video.probe.probe`; losses are of level ``item``."""
+        return VideoInfo.from_dict(self._call({"do": "probe", "path": path}, path, "item"))
+
+    def scan(self, path: str, settings: ScanSettings | None = None) -> ScanResult:
+        """:func:`unihand_data.video.scan.scan`; losses are of level ``item``."""
+        request = {"do": "scan", "path": path, "settings": (settings or ScanSettings()).model_dump()}
+        return ScanResult.from_dict(self._call(request, path, "item"))
+
+    def check(self, path: str) -> IntegrityReport:
+        """:func:`unihand_data.video.integrity.check`; losses are of level ``item``."""
+        return IntegrityReport(**self._call({"do": "check", "path": path}, path, "item"))
+
+    def encode(
+        self, clip: ClipRef, out_path: str | Path, settings: EncodeSettings | None = None, *, licence: str = "unknown"
+    ) -> MediaRow:
+        """:func:`unihand_data.video.encode.encode_clip`; losses are of level ``clip``."""
+        request = {
+            "do": "encode",
+            "clip": clip_to_dict(clip),
+            "out_path": str(out_path),
+            "settings": (settings or EncodeSettings()).model_dump(),
+            "licence": licence,
+        }
+        return MediaRow(**self._call(request, clip.path, "clip"))
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def __enter__(self) -> VideoWorker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _call(self, request: dict[str, Any], path: str, level: Any) -> dict[str, Any]:
+        return self._worker.call(request, name=path, level=level)
+
+
+def build() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What answers the calls above, inside the process."""
+    from unihand_data.video.encode import encode_clip
+    from unihand_data.video.integrity import check
+    from unihand_data.video.killable_child import heartbeat
+    from unihand_data.video.probe import probe
+    from unihand_data.video.scan import scan
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        match request["do"]:
+            case "probe":
+                return probe(request["path"]).to_dict()
+            case "scan":
+                return scan(
+                    request["path"], ScanSettings.model_validate(request["settings"]), on_frame=heartbeat
+                ).to_dict()
+            case "check":
+                return asdict(check(request["path"], on_frame=heartbeat))
+            case "encode":
+                row = encode_clip(
+                    clip_from_dict(request["clip"]),
+                    request["out_path"],
+                    EncodeSettings.model_validate(request["settings"]),
+                    licence=request["licence"],
+                    on_frame=heartbeat,
+                )
+                return vars(row)
+            case other:
+                raise ValueError(f"no such request: {other}")
+
+    return answer
+
+
+def clip_to_dict(clip: ClipRef) -> dict[str, Any]:
+    """Plain values and arrays of a clip, for :mod:`~unihand_data.video.wire`. ``extra`` must hold such too."""
+    out: dict[str, Any] = {f.name: getattr(clip, f.name) for f in fields(clip)}
+    for key in ("intrinsics", "undistort_to"):
+        out[key] = asdict(out[key]) if out[key] is not None else None
+    return out
+
+
+def clip_from_dict(d: dict[str, Any]) -> ClipRef:
+    """Inverse of :func:`clip_to_dict`."""
+
+    def camera(c: dict[str, Any] | None) -> Intrinsics | None:
+        return None if c is None else Intrinsics(**{**c, "distortion": tuple(c["distortion"])})
+
+    return ClipRef(**{**d, "intrinsics": camera(d["intrinsics"]), "undistort_to": camera(d["undistort_to"])})
