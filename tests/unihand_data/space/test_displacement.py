@@ -117,3 +117,10 @@ def test_resampling_masks_what_touches_a_masked_step_and_never_extrapolates():
     np.testing.assert_allclose(out.pos[:2, 0], [0.5, 1.5])
     with pytest.raises(ValueError, match="extrapolates"):
         disp.resample(pos, turn, mask, times, np.array([0.0, 4.5]))
+
+
+def test_targets_without_a_command_are_the_next_state():
+    values = np.arange(6.0).reshape(3, 2)
+    action, mask = disp.next_targets(values, np.array([[True, True], [False, True], [True, True]]))
+    assert action.tolist() == [[0, 3], [4, 5], [0, 0]]
+    assert mask.tolist() == [[False, True], [True, True], [False, False]]

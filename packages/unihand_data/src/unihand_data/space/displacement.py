@@ -52,6 +52,22 @@ def displacements(pos: np.ndarray, rot: np.ndarray) -> Displacements:
     return Displacements(dp, dr, mask)
 
 
+def next_targets(values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute targets (joints, theta, hands, grippers) where no command is trusted: action[t] = state[t + 1].
+
+    Args:
+        values: (T, S) state. mask: (T, S) bool.
+
+    Returns:
+        action (T, S) and its mask, both False and zero in the last frame, which has no successor.
+    """
+    v, ok = np.asarray(values), np.asarray(mask, bool)
+    action, valid = np.zeros_like(v), np.zeros(v.shape, bool)
+    valid[:-1] = ok[1:]
+    action[:-1] = np.where(ok[1:], v[1:], 0)
+    return action, valid
+
+
 def integrate(p0: np.ndarray, r0: np.ndarray, pos: np.ndarray, rot: np.ndarray) -> Poses:
     """N displacements from the pose ``p0`` (3,), ``r0`` (3,) to N + 1 poses, the first being the start.
 

@@ -12,7 +12,7 @@ Legend: ``...`` leading axes, usually T frames; N raw columns; S active slots.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -111,7 +111,9 @@ class Embodiment:
                     out.append(f"{kind}.{SLOTS[slot].name}")
         return sorted(out)
 
-    def out_of_limits(self, values: np.ndarray, slots: np.ndarray, kind: VectorKind, slack: float = 0.0) -> np.ndarray:
+    def out_of_limits(
+        self, values: np.ndarray, slots: Sequence[int] | np.ndarray, kind: VectorKind, slack: float = 0.0
+    ) -> np.ndarray:
         """Bool (..., S): outside its known limits by more than ``slack`` (slot units). Changes no value."""
         known = self.limits(kind)
         bounds = [known.get(int(s)) or (-np.inf, np.inf) for s in slots]
@@ -163,7 +165,7 @@ class Embodiment:
     def from_unified(
         self,
         values: np.ndarray,
-        slots: np.ndarray,
+        slots: Sequence[int] | np.ndarray,
         mask: np.ndarray | None = None,
         raw_extra: Mapping[str, np.ndarray] | None = None,
         *,
