@@ -20,7 +20,8 @@ def choose(misfit: np.ndarray, wrist_pos: np.ndarray, wrist_rot: np.ndarray, tim
     """(T,) hypothesis per frame.
 
     Args:
-        misfit: (T, H) cost of a hypothesis by itself, in units of about one standard deviation; NaN where there is none.
+        misfit: (T, H) cost of a hypothesis by itself, in units of about one standard deviation; NaN where there is
+            none.
         wrist_pos: (T, H, 3) m. wrist_rot: (T, H, 3) axis-angle. times: (T,) s.
 
     Frames where no hypothesis has a value get 0 and do not take part.

@@ -100,7 +100,7 @@ def fit_theta(
         return _nothing(len(points), side, hand_scale or 1.0)
     w = np.ones(points.shape[:2]) if weights is None else np.asarray(weights, float)
     p, w = (points * MIRROR_X if left else points)[ok], np.where(seen, w, 0.0)[ok]
-    scale = hand_scale if hand_scale is not None else _scale(p)
+    scale = hand_scale if hand_scale is not None else hand_scale_of(p)
     rotation = palm_rotation(p, w)
     rest = _own_rest(p, rotation, scale) if own_proportions else rest_keypoints("right", scale)
     rays = None
@@ -133,8 +133,8 @@ def palm_rotation(points: np.ndarray, weights: np.ndarray | None = None) -> np.n
     return u @ vt
 
 
-def _scale(p: np.ndarray) -> float:
-    """Median over frames of all bones together over the nominal ones."""
+def hand_scale_of(p: np.ndarray) -> float:
+    """Size of a hand over the nominal one: median over frames of all bones of (T, 21, 3) keypoints together."""
     rest = rest_keypoints("right")
     nominal = np.array([np.linalg.norm(rest[b] - rest[a]) for a, b in BONES])
     lengths = np.stack([np.linalg.norm(p[:, b] - p[:, a], axis=-1) for a, b in BONES], 1)
@@ -146,7 +146,7 @@ def _scale(p: np.ndarray) -> float:
 def _own_rest(p: np.ndarray, rotation: np.ndarray, scale: float) -> np.ndarray:
     """(21, 3): generic directions with the hand's own bone lengths, and its own finger roots, brought to ``scale``."""
     nominal = rest_keypoints("right", scale)
-    size = scale / _scale(p)  # 1 unless the caller fixed another size
+    size = scale / hand_scale_of(p)  # 1 unless the caller fixed another size
     rest = nominal.copy()
     for name, chain in FINGERS.items():
         local = np.einsum("tji,tj->ti", rotation, p[:, chain[0]] - p[:, 0]) * size

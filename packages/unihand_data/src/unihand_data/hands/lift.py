@@ -37,8 +37,8 @@ def lift(
 
     Returns: the fit and its reprojection error per frame over the hand's size in the picture, or None without a hand.
 
-    Two explanations are fitted: the model's, and the one mirrored in depth, which is what the model would have seen in a
-    hand of the other side. The model's handedness votes, misfit votes, and a steady motion decides.
+    Two explanations are fitted: the model's, and the one mirrored in depth, which is what the model would have seen in
+    a hand of the other side. The model's handedness votes, misfit votes, and a steady motion decides.
     """
     straight = pnp.undistorted_px(px, camera)
     with np.errstate(invalid="ignore"):
