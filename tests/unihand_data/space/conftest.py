@@ -25,9 +25,9 @@ def _raw_rows(embodiment, kind, rng, frames=4, *, gaps=False):
             x = rng.normal(size=shape)
             x /= np.linalg.norm(x, axis=-1, keepdims=True)
         elif block.form == "matrix":
-            x = Rotation.random(frames, rng=rng).as_matrix().reshape(frames, 9)
+            x = Rotation.from_quat(rng.normal(size=(frames, 4))).as_matrix().reshape(frames, 9)
         elif block.form == "rot6d":
-            m = Rotation.random(frames, rng=rng).as_matrix()
+            m = Rotation.from_quat(rng.normal(size=(frames, 4))).as_matrix()
             x = np.concatenate([m[:, :, 0], m[:, :, 1]], axis=-1)
         elif block.form == "euler":
             x = rng.uniform(-5, 5, size=shape)

@@ -15,7 +15,7 @@ seeds = st.integers(0, 2**32 - 1)
 def walk(seed, n=20, turn=0.5):
     rng = np.random.default_rng(seed)
     steps = rng.normal(size=(n, 3)) * rng.choice([1e-9, turn, 3.14159], size=(n, 1))
-    r = [Rotation.random(rng=rng)]
+    r = [Rotation.from_quat(rng.normal(size=4))]
     for s in steps[1:]:
         r.append(Rotation.from_rotvec(s) * r[-1])
     return rng.normal(size=(n, 3)), Rotation.concatenate(r).as_rotvec()

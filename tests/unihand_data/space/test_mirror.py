@@ -28,7 +28,7 @@ def human_row(seed, frames=5, sides=("right", "left")):
             s = group_slice(f"{side}_{group}")
             slots.extend(range(s.start, s.stop))
             x = rng.normal(size=(frames, size))
-            parts.append(Rotation.random(frames, rng=rng).as_rotvec() if group == "eef_rotation" else x)
+            parts.append(Rotation.from_quat(rng.normal(size=(frames, 4))).as_rotvec() if group == "eef_rotation" else x)
     order = np.argsort(slots)
     return np.array(slots)[order], np.concatenate(parts, axis=1)[:, order]
 
@@ -188,7 +188,7 @@ def test_a_mirrored_g1_reaches_the_mirrored_place(seed):
 def test_points_seen_by_the_mirrored_camera_are_the_flipped_picture(seed):
     rng = np.random.default_rng(seed)
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = Rotation.random(rng=rng).as_matrix(), rng.normal(size=3)
+    pose[:3, :3], pose[:3, 3] = Rotation.from_quat(rng.normal(size=4)).as_matrix(), rng.normal(size=3)
     world_points = pose[:3, 3] + (rng.uniform(-0.3, 0.3, (9, 3)) + np.array([0, 0, 1])) @ pose[:3, :3].T
     K = np.array([[600.0, 2.5, 310], [0, 590, 250], [0, 0, 1]])
 

@@ -60,7 +60,7 @@ class MirrorRule:
     """
 
     eef_axis: Literal["x", "y", "z"] | None
-    signs: Mapping[int, int] = field(default_factory=dict)
+    signs: Mapping[int, int] = field(default_factory=dict, hash=False)
     one_sided: bool = False
 
 

@@ -11,6 +11,7 @@ Legend: ``...`` any leading axes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -127,7 +128,9 @@ def euler_to_rotvec(angles: np.ndarray, sequence: str, frame: EulerFrame) -> np.
 def rotvec_to_euler(rotvec: np.ndarray, sequence: str, frame: EulerFrame) -> np.ndarray:
     """Rotvec (..., 3) to Euler angles (..., 3) rad; at gimbal lock scipy sets the third angle to zero."""
     seq = _euler_sequence(sequence, frame)
-    return _rows(rotvec, (3,), (3,), lambda v: Rotation.from_rotvec(v).as_euler(seq, suppress_warnings=True))
+    with warnings.catch_warnings():  # gimbal lock is said above; the argument that silences it is newer than scipy 1.11
+        warnings.filterwarnings("ignore", message="Gimbal lock")
+        return _rows(rotvec, (3,), (3,), lambda v: Rotation.from_rotvec(v).as_euler(seq))
 
 
 def rotvec_to_rot6d(rotvec: np.ndarray) -> np.ndarray:
