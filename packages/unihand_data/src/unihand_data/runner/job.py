@@ -43,6 +43,7 @@ class JobResult:
         reasons: reject rows of this run by reason.
         measures: what ``SinkSpec.measure`` summed up to.
         listed, skipped: input items listed, and those of them that needed nothing more.
+        fed, children: units handed to the engine, and those that splits added.
         exit_code: 0, or 3 when more than ``max_reject_share`` was rejected or failed.
     """
 
@@ -52,6 +53,8 @@ class JobResult:
     engine: str
     listed: int = 0
     skipped: int = 0
+    fed: int = 0
+    children: int = 0
     parts: int = 0
     status: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -160,8 +163,10 @@ def _feed(units: Iterable[Unit], ledger: Ledger, result: JobResult, wave: int) -
                 metrics.count("unihand_items_skipped_total")
             elif unit.id in found.missing:
                 for body in found.missing[unit.id]:
+                    result.fed += 1
                     yield _restored(unit, body)
             else:
+                result.fed += 1
                 yield Parcel.of(unit, found.done_children.get(unit.id))
 
 
@@ -237,7 +242,9 @@ def _add(result: JobResult, summary: PartSummary) -> None:
     result.status.update(summary.status)
     result.reasons.update(summary.reasons)
     result.measures.update(summary.measures)
+    result.children += summary.children
     metrics.set_value("unihand_reject_share", result.reject_share)
+    metrics.set_value("unihand_queue_units", max(0, result.fed + result.children - result.status.total()))
 
 
 def _too_many(result: JobResult, settings: RunnerSettings) -> bool:

@@ -22,7 +22,8 @@ class SinkSpec:
         write_part: ``write_part(units, losses)`` writes one complete staging part, atomically and named by its content
             (``unihand_data.shards.staging.write_part`` does both): it runs in a worker and is called again with the
             same units when that worker is killed before the ledger part is written. Either list may be empty.
-        measure: figures of a unit for the metrics and the result: ``frames``, ``bytes``, whatever else is summed.
+        measure: figures of a unit for the metrics and the result: ``frames``, ``bytes``, ``tokens_<kind>``,
+            ``cost_usd_<backend>``, whatever else is summed.
     """
 
     write_part: Callable[[list[Unit], list[RejectRow]], object]
@@ -37,11 +38,13 @@ class PartSummary:
     status: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     measures: Counter[str] = field(default_factory=Counter)
+    children: int = 0  # units that splits of this part added to the work
 
     @staticmethod
     def of(part: str, parcels: list[Parcel]) -> PartSummary:
         out = PartSummary(part)
         out.status.update(p.status for p in parcels)
+        out.children = sum(max(0, len(p.children or ()) - len(p.done_children)) for p in parcels)
         out.reasons.update(row.reason for p in parcels for row in p.losses)
         return out
 
@@ -75,3 +78,8 @@ class PartWriter:
             metrics.count("unihand_units_total", number, status=status)
         metrics.count("unihand_frames_total", summary.measures["frames"])
         metrics.count("unihand_bytes_total", summary.measures["bytes"])
+        for name, value in summary.measures.items():
+            if name.startswith("tokens_"):
+                metrics.count("unihand_tokens_total", value, kind=name.removeprefix("tokens_"))
+            elif name.startswith("cost_usd_"):
+                metrics.count("unihand_cost_usd_total", value, backend=name.removeprefix("cost_usd_"))
