@@ -160,6 +160,8 @@ def _info(video: OpenVideo, rows: list, first: av.VideoFrame, hidden: int, error
     width, height = _displayed(first, stream, rotation)
     end = float(pts[-1] + frame_interval(pts, fps))
     announced_s = stream.duration * video.tick if stream.duration else 0.0
+    if not announced_s and video.container.duration and not video.container.streams.audio:
+        announced_s = video.container.duration / av.time_base  # Matroska has one duration for all its streams
     return VideoInfo(
         path=path,
         container=video.container.format.name,
