@@ -27,9 +27,30 @@ def _serve(request: dict[str, Any]) -> Any:
         from unihand_data.video.probe import probe
 
         return {"pts": np.asarray(probe(request["path"]).pts, float)}
+    if request["do"] == "parquet":
+        return _parquet(np.asarray(request["data"], np.uint8).tobytes(), request["name"])
     from unihand_data.sources.hdf5_safe import read_hdf5
 
     return read_hdf5(request["path"], request["groups"], request["datasets"])
+
+
+def _parquet(data: bytes, source: str) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        if file.metadata.num_rows > 10_000_000 or file.metadata.num_columns > 1000:
+            raise Reject(Reason.UNSAFE_CONTENT, f"{source}: {file.metadata.num_rows} rows")
+        kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_string, pa.types.is_boolean)
+        names = [f.name for f in file.schema_arrow if any(k(f.type) for k in kinds)]
+        return {n: c.to_pylist() for n, c in zip(names, file.read(names).columns)}
+    except Reject:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
+        raise Reject(
+            Reason.UNREADABLE, f"{source}: not readable as parquet ({str(error)[:160]}); fetch it again"
+        ) from error
 
 
 @lru_cache(maxsize=1)
@@ -50,3 +71,8 @@ def frame_times(video: str) -> np.ndarray:
 def hdf5(path: str, groups: list[str], datasets: list[str]) -> dict[str, Any]:
     """See :func:`unihand_data.sources.hdf5_safe.read_hdf5`."""
     return _worker().call({"do": "hdf5", "path": path, "groups": groups, "datasets": datasets}, name=path)
+
+
+def parquet(data: bytes, source: str) -> dict[str, list[Any]]:
+    """Columns of numbers and short text of a parquet file. Raises ``Reject`` (unreadable, unsafe, timeout, crashed)."""
+    return _worker().call({"do": "parquet", "data": np.frombuffer(data, np.uint8), "name": source}, name=source)

@@ -23,15 +23,20 @@ UP_TO_Z = {
 MAX_ROWS = 10_000_000
 
 
+def numbers(value: Any, source: str) -> np.ndarray:
+    """``value`` as float64 of whatever shape. Raises ``Reject``: WRONG_TYPE."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise Reject(Reason.WRONG_TYPE, f"{source}: {type(value).__name__} where numbers belong") from error
+
+
 def array(value: Any, shape: tuple[int | None, ...], source: str, *, finite: bool = True) -> np.ndarray:
     """``value`` as a float64 array of the given shape (None: any length).
 
     Raises:
         Reject: WRONG_TYPE (no numbers, another shape), BAD_VALUE (NaN or infinite with ``finite``)."""
-    try:
-        out = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise Reject(Reason.WRONG_TYPE, f"{source}: {type(value).__name__} where numbers belong") from error
+    out = numbers(value, source)
     if out.ndim != len(shape) or any(want is not None and n != want for n, want in zip(out.shape, shape)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise Reject(Reason.WRONG_TYPE, f"{source}: shape {out.shape}, expected ({wanted})")

@@ -279,7 +279,9 @@ def _finish(value: Any, seen: dict[int, tuple[Any, Any]], depth: int) -> Any:
         done = _finish_chumpy(_finish(value.state, seen, depth + 1))
     elif isinstance(value, Sparse):
         done = _finish_sparse(_finish(value.state, seen, depth + 1))
-    elif isinstance(value, bool | complex | set | frozenset | bytearray):
+    elif hasattr(type(value), "finish"):  # stand-ins of one format (tables)
+        done = value.finish(lambda v: _finish(v, seen, depth + 1))
+    elif type(value).__name__ == "Slice" or isinstance(value, bool | complex | set | frozenset | bytearray):
         done = value
     else:
         raise ValueError(f"a bare {type(value).__name__} where data belongs")

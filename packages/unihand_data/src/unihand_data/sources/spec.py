@@ -19,7 +19,6 @@ ReaderName = Literal[
     "webdataset",
     "frame_archive",
     "mano_folder",
-    "mano_frames",
     "episode_npy",
     "text_skeleton",
     "landmark_csv",
@@ -64,6 +63,8 @@ class CameraSpec(Settings):
     world_up: Literal["x", "y", "z", "-y", "unknown"] = "unknown"
     unit_in_m: float = Field(1.0, gt=0)
     model: Literal["none", "radtan", "kannala_brandt"] = "none"
+    intrinsics: list[float] = Field(default_factory=list, description="fx fy cx cy width height, where one camera")
+    hand_to_camera: list[list[float]] = Field(default_factory=list, description="4x4, m: constant, device to camera")
 
 
 class TableSpec(Settings):
@@ -108,6 +109,7 @@ class DatasetSpec(Settings):
     tables: list[TableSpec] = Field(default_factory=list)
     hands: HandSpec | None = None
     camera: CameraSpec | None = None
+    layout: str = Field("", description="which of its reader's folder layouts")
     paths: dict[str, str] = Field(default_factory=dict, description="further paths the reader needs, by its own names")
     quirks: list[str] = Field(default_factory=list)
     tried: Provenance = Provenance()

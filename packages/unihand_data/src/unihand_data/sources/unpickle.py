@@ -118,14 +118,19 @@ def guarded(source: str, action: Callable[[], Any]) -> Any:
         ) from error
 
 
-def safe_loads(data: bytes, source: str = "<bytes>", limits: PickleLimits = DEFAULT_LIMITS) -> Any:
-    """A pickle held in memory: numbers, strings, containers, numpy arrays.
+def safe_loads(
+    data: bytes,
+    source: str = "<bytes>",
+    limits: PickleLimits = DEFAULT_LIMITS,
+    extra: dict[tuple[str, str], Any] | None = None,
+) -> Any:
+    """A pickle held in memory: numbers, strings, containers, numpy arrays. ``extra`` adds stand-ins for one format.
 
     Raises:
         Reject: UNSAFE_CONTENT (a callable outside the allow-list, a limit), TRUNCATED, UNREADABLE."""
     if len(data) > limits.max_bytes:
         raise Reject(Reason.UNSAFE_CONTENT, f"{source}: larger than {limits.max_bytes} bytes")
-    return guarded(source, lambda: finish(_unpickler(data, source).load()))
+    return guarded(source, lambda: finish(_unpickler(data, source, extra).load()))
 
 
 def safe_load(path: str | Path, limits: PickleLimits = DEFAULT_LIMITS) -> Any:
@@ -233,10 +238,10 @@ class _TensorUnpickler(SafeUnpickler):
         return self.storage(pid[1].dtype, str(pid[2]), int(pid[4]))  # type: ignore[attr-defined]
 
 
-def _unpickler(data: bytes, source: str) -> SafeUnpickler:
+def _unpickler(data: bytes, source: str, extra: dict[tuple[str, str], Any] | None = None) -> SafeUnpickler:
     """For a plain pickle; tensors inside it carry their storage as bytes (``_load_from_bytes``)."""
     load = _Call(lambda raw: _tensor_bytes(raw, source))
-    return SafeUnpickler(io.BytesIO(data), source, {("torch.storage", "_load_from_bytes"): load})
+    return SafeUnpickler(io.BytesIO(data), source, {("torch.storage", "_load_from_bytes"): load, **(extra or {})})
 
 
 def _torch_zip(z: zipfile.ZipFile, source: str) -> Any:

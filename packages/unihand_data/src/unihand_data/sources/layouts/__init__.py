@@ -1,0 +1,1 @@
+"""One module per folder layout: ``list_items`` finds the items, ``load`` reads one."""

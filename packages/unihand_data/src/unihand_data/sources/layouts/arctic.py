@@ -1,0 +1,84 @@
+"""ARCTIC: object ``.npy`` per sequence for both hands and the egocentric camera, pictures of view 0.
+
+Legend: T frames of the sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from unihand_data.errors import Reason, Reject
+from unihand_data.hands.track import Side
+from unihand_data.sources import motion, tables
+from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, Sequence, SideRows
+from unihand_data.sources.image_sequence import file_reader
+from unihand_data.sources.layouts.common import SIDES, by_folder, frame_number
+from unihand_data.sources.recording import SourceItem
+from unihand_data.sources.unpickle import safe_load
+
+
+def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem]:
+    """``images/<subject>/<seq>/0/*.jpg`` (view 0 is the wearer's) with ``raw_seqs/<subject>/<seq>.*.npy``."""
+    known = set(files)
+    misc = next((f for f in files if f.endswith("meta/misc.json")), None)
+    source.claim(*([misc] if misc else []))
+    for folder, names in sorted(by_folder(files, r"images/s\d+/[^/]+/0/\d+\.(?:jpg|png)$").items()):
+        subject, seq = folder.split("/")[-3:-1]
+        base = folder[: folder.index("images/")]
+        parts = {k: f"{base}raw_seqs/{subject}/{seq}.{k}.npy" for k in ("mano", "egocam.dist")}
+        source.claim(*(f"{folder}/{n}" for n in names), *(f for f in parts.values() if f in known))
+        yield source.item(
+            f"{subject}/{seq}",
+            source.path(folder),
+            folder=folder,
+            names=sorted(names),
+            misc=misc,
+            subject=subject,
+            **parts,
+        )
+
+
+def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
+    p = item.payload
+    if p["misc"] is None:
+        raise Reject(Reason.MISSING_FILE, f"{item.uri}: meta/misc.json with the picture offset is not here; fetch it")
+    misc = source.path(p["misc"])
+    subject = tables.need(tables.shared_json(misc), p["subject"], misc)
+    offset = int(tables.number(tables.need(subject, "ioi_offset", misc), misc))
+    mano, ego = source.path(p["mano"]), source.path(p["egocam.dist"])
+    hands, lens = safe_load(mano), safe_load(ego)
+    turn = motion.array(tables.need(lens, "R_k_cam_np", ego), (None, 3, 3), ego, finite=False)
+    shift = motion.numbers(tables.need(lens, "T_k_cam_np", ego), ego).reshape(-1, 3)
+    if len(shift) != len(turn):
+        raise Reject(Reason.CONTRADICTION, f"{ego}: {len(turn)} rotations, {len(shift)} translations")
+    camera = np.tile(np.eye(4), (len(turn), 1, 1))
+    camera[:, :3, :3], camera[:, :3, 3] = turn, shift
+    rows = np.array([frame_number(n, p["folder"]) - offset for n in p["names"]])
+    inside = (rows >= 0) & (rows < len(camera))
+    if inside.sum() < 2:
+        raise Reject(Reason.CONTRADICTION, f"{item.uri}: pictures and the {len(camera)} camera poses do not meet")
+    sides: dict[Side, SideRows] = {}
+    for side in SIDES:
+        hand, where, n = tables.need(hands, side, mano), f"{mano}, {side}", len(camera)
+        sides[side] = SideRows(
+            np.ones(int(inside.sum()), bool),
+            motion.array(tables.need(hand, "pose", where), (n, 45), where)[rows[inside]],
+            motion.array(tables.need(hand, "rot", where), (n, 3), where)[rows[inside]],
+            motion.array(tables.need(hand, "trans", where), (n, 3), where)[rows[inside]],
+            motion.array(motion.numbers(tables.need(hand, "shape", where), where).ravel(), (10,), where),
+        )
+    bends = motion.numbers(tables.need(lens, "dist8", ego), ego).ravel()
+    assert source.spec.fps is not None
+    times = (rows - rows[0]) / source.spec.fps
+    return Sequence(
+        times[inside],
+        sides,
+        pictures=Pictures(p["names"], file_reader(source.path(p["folder"])), times),
+        camera=camera[rows[inside]],
+        intrinsics=motion.pinhole(tables.need(lens, "intrinsics", ego), 0, 0, ego, "radtan", bends),
+        annotations=(mano, ego),
+        task_id=Path(item.key).name,
+    )
