@@ -65,7 +65,7 @@ def test_twins_are_counted_apart_and_rejected_clips_in_the_hand_ratio(shard, mak
     e = whole_eef(make.episode("e", clip.media_id))
     e.hands = [
         HandRow("left", "generic_v1", "t", np.ones(30), np.arange(30) < 10, np.zeros(30, bool)),
-        HandRow("right", "generic_v1", "t", np.ones(30), (np.arange(30) >= 5) & (np.arange(30) < 15), np.zeros(30, bool)),
+        HandRow("right", "generic_v1", "t", np.ones(30), np.abs(np.arange(30) - 9.5) < 5, np.zeros(30, bool)),
     ]  # fmt: skip
     twin = twin_of(e)
     rejects = [
@@ -149,7 +149,7 @@ BROKEN = {
     "size": lambda make, clip, e: (
         [replace(e, cameras=[replace(e.cameras[0], width=640)])], [], "is 640x64, its media 96x64"),
     "recording": lambda make, clip, e: (
-        [e, make.episode("f", clip.media_id, recording_id=e.recording_id, split="val")], [], "other clips of recording"),
+        [e, make.episode("f", clip.media_id, recording_id=e.recording_id, split="val")], [], "clips of recording"),
 }  # fmt: skip
 
 

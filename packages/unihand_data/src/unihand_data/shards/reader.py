@@ -112,6 +112,16 @@ class ShardReader:
         """In row order."""
         return self._rows["episodes"].ids()
 
+    @property
+    def conversation_ids(self) -> list[str]:
+        """In row order."""
+        return self._rows["conversations"].ids()
+
+    def episode_columns(self, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Some columns of every episode, in row order; for choosing, without trajectories or video."""
+        use_lance()
+        return self._tables["episodes"].to_table(columns=list(columns)).to_pylist()
+
     def has(self, table: str, row_id: str) -> bool:
         """Whether ``episodes``, ``media`` or ``conversations`` holds the id."""
         return row_id in self._rows[table]

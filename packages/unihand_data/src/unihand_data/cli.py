@@ -1,0 +1,38 @@
+"""``unihand``: look at, check, export and retry shard directories.
+
+Exit codes: 0 all is well, 1 problems were found, 2 refused, with one sentence on stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from unihand_data.commands.export import export
+from unihand_data.commands.retry import retry
+from unihand_data.commands.show import inspect, validate
+from unihand_data.commands.view import view
+from unihand_data.errors import DatasetRefused
+from unihand_data.shards.errors import ShardError
+
+COMMANDS: dict[str, Any] = {"inspect": inspect, "validate": validate, "view": view, "export": export, "retry": retry}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        return tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="unihand", description=__doc__, args=list(argv) if argv is not None else None
+        )
+    except (ShardError, DatasetRefused) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

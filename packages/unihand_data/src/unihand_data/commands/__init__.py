@@ -1,0 +1,1 @@
+"""The subcommands of ``unihand``: each function is one command and returns its exit code."""

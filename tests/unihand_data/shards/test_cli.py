@@ -1,0 +1,109 @@
+"""``unihand``: exit codes 0, 1, 2 and what a person or a program reads on the terminal."""
+
+from __future__ import annotations
+
+import json
+
+import av
+import numpy as np
+import pytest
+
+from unihand_data import cli
+from unihand_data.shards import manifest as mf
+from unihand_data.shards import staging, writer
+from unihand_data.shards.rows import CameraRow, HandRow
+from unihand_data.shards.store import Store
+from unihand_data.space.slots import group_slice
+
+
+def hands_episode(make, media_id, **changes):
+    """Both hands 0.4 m before a still camera, 12 cm left and right of its axis, in the middle row of the picture."""
+    T, slots = 30, np.concatenate([np.arange(0, 6), np.arange(9, 15), np.arange(110, 200)]).astype(np.int16)
+    state = np.zeros((T, 200), np.float32)
+    state[:, group_slice("right_eef_position")] = [0.12, 0, 0.4]
+    state[:, group_slice("left_eef_position")] = [-0.12, 0, 0.4]
+    camera = CameraRow("ego", media_id, 96, 64, 30.0, intrinsics=np.array([80.0, 80, 47.5, 31.5]),
+                       poses=np.tile(np.eye(4, dtype=np.float32), (T, 1, 1)), pose_valid=np.ones(T, bool))  # fmt: skip
+    ones, none = np.ones(T, bool), np.zeros(T, bool)
+    values = {
+        "state_slots": slots, "action_slots": slots, "state": state[:, slots], "action": state[:, slots],
+        "state_mask": np.ones((T, len(slots)), bool), "action_mask": np.ones((T, len(slots)), bool), "cameras": [camera],
+        "hands": [HandRow(s, "generic_v1", "t", np.ones(T, np.float32), ones, none) for s in ("left", "right")],
+    }  # fmt: skip
+    return make.episode("hands", **values | changes)
+
+
+@pytest.fixture
+def shard(tmp_path, make, clip):
+    e = hands_episode(make, clip.media_id)
+    staging.write_part(
+        tmp_path / "st", [e], [clip], make.samples(e), [make.reject("x"), make.reject("y", reason="budget")]
+    )
+    writer.commit(tmp_path / "st", tmp_path / "shard", content_hash="h", config={}, run_id="r")
+    return str(tmp_path / "shard")
+
+
+def test_inspect_prints_one_json_object_or_lines(shard, capsys):
+    assert cli.main(["inspect", shard, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 1
+    assert cli.main(["inspect", shard]) == 0
+    assert "1, 30 frames" in capsys.readouterr().out
+
+
+def test_validate_exits_with_one_when_there_are_problems(shard, capsys):
+    assert cli.main(["validate", shard]) == 0
+    assert "no problems" in capsys.readouterr().out
+    manifest = mf.need(Store(shard))
+    manifest.counts["media"] = 9
+    mf.write(Store(shard), manifest)
+    assert cli.main(["validate", shard, "--no-decode"]) == 1
+    assert "counts 9 media, there are 1" in capsys.readouterr().out
+
+
+def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(tmp_path, shard, capsys):
+    for arguments in (["inspect", str(tmp_path)], ["view", shard, "zzz"], ["retry", shard, "--reason", "mood"]):
+        assert cli.main(arguments) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "Traceback" not in said
+
+
+def test_view_draws_the_hands_where_the_camera_sees_them(tmp_path, shard, make, clip, capsys):
+    episode = hands_episode(make, clip.media_id).episode_id
+    assert cli.main(["view", shard]) == 0
+    assert episode in capsys.readouterr().out
+    out = tmp_path / "o.mp4"
+    assert cli.main(["view", shard, episode[:8], "--out", str(out)]) == 0
+    with av.open(str(out)) as container:
+        pictures = [f.to_ndarray(format="rgb24").astype(int) for f in container.decode(video=0)]
+    assert len(pictures) == 30
+    # wrists at 47.5 +- 80 * 0.12 / 0.4 = 24 px from the centre; around each wrist the hand's colour must be
+    for x, strong, weak in ((71, 0, 2), (23, 2, 0)):
+        patch = pictures[15][24:40, x - 6 : x + 7]
+        coloured = (patch[..., strong] - patch[..., weak]) > 60
+        assert coloured.sum() > 10
+
+
+def test_view_writes_a_rerun_recording(tmp_path, shard, make, clip):
+    pytest.importorskip("rerun")
+    episode = hands_episode(make, clip.media_id).episode_id
+    assert cli.main(["view", shard, episode, "--rerun", "--out", str(tmp_path / "o.rrd")]) == 0
+    assert (tmp_path / "o.rrd").stat().st_size > 10_000
+
+
+def test_export_goes_into_a_new_directory_only(tmp_path, shard, capsys):
+    assert cli.main(["export", shard, str(tmp_path / "lerobot")]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 1
+    assert cli.main(["export", shard, str(tmp_path / "lerobot")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_retry_lists_rejects_and_forgets_the_chosen(shard, capsys):
+    assert cli.main(["retry", shard]) == 0
+    said = capsys.readouterr().out
+    assert "budget: 1" in said
+    assert "jitter: 1" in said
+    assert cli.main(["retry", shard, "--reason", "budget"]) == 0
+    assert "1 rejects dropped" in capsys.readouterr().out
+    assert cli.main(["inspect", shard, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rejects"]["by_reason"] == {"jitter": 1}
