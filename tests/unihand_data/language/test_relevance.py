@@ -5,9 +5,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason
+from unihand_data.geometry.camera import CameraTrack
+from unihand_data.hands.estimator import HandResult
+from unihand_data.hands.track import HandTrack
 from unihand_data.language.backends import ClipAnswer
 from unihand_data.language.config import RelevanceSettings
-from unihand_data.language.relevance import WristView, combine, measure_relevance
+from unihand_data.language.relevance import WristView, combine, measure_relevance, screen_motion
 
 T = np.arange(150) / 30.0
 
@@ -111,3 +114,17 @@ def test_an_answer_that_is_none_never_makes_a_clip_irrelevant(status):
 def test_thresholds_are_settings():
     strict = RelevanceSettings(min_score=0.5)
     assert not measure_relevance(T, None, _wrist(), _camera(), settings=strict).is_manipulation
+
+
+def test_tracks_of_a_clip_are_screened_without_filled_in_poses_and_without_a_camera_of_unknown_scale():
+    right, left = HandTrack.empty("right", len(T)), HandTrack.empty("left", len(T))
+    working = _wrist(0.1)
+    right.wrist_pos, right.valid = working.pos, np.ones(len(T), bool)
+    right.theta = np.zeros((len(T), 45))
+    camera = CameraTrack(_camera(speed=1.2), np.ones(len(T), bool), metric=False)
+    verdict = screen_motion(HandResult(left, right), camera, T)
+    assert verdict.keep
+    assert verdict.shares["locomotion"] == 0.0
+    right.interpolated = np.ones(len(T), bool)
+    assert not screen_motion(HandResult(left, right), camera, T).keep
+    assert "min_score" in screen_motion(HandResult(left, right), camera, T).why

@@ -9,6 +9,7 @@ import logging
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from unihand_data.language.answer_schema import BadAnswer, parse_annotation
 from unihand_data.language.backends import (
@@ -150,12 +151,23 @@ def build_client(settings: LanguageSettings, *, api_key: str | None = None) -> M
     raise ValueError("language.backend is none: there is no model to ask")
 
 
-def build_backend(settings: LanguageSettings, *, ledger_path: str | None = None) -> LanguageBackend | None:
+def build_backend(settings: LanguageSettings, *, work_dir: str | Path | None = None) -> LanguageBackend | None:
     """The backend of a job, or None when words come from narrations and the motion describer alone.
 
     Args:
-        ledger_path: the job's spend ledger, shared by its workers.
+        work_dir: the job's directory, shared by its workers: ``spend.jsonl`` (budget and account), ``answers`` (unless
+            ``language.cache_dir`` says where), ``batch`` (needed with ``language.batch``: where clips wait for
+            :mod:`batch_cli`). Without it a run remembers nothing for the next.
     """
     if settings.backend == "none":
         return None
-    return Annotator(build_client(settings), settings, ledger=SpendLedger(ledger_path, settings.budget))
+    work = Path(work_dir) if work_dir is not None else None
+    if settings.batch:
+        if settings.backend != "gemini" or work is None:
+            raise ValueError("language.batch needs language.backend gemini and the job's directory")
+        from unihand_data.language.batch_spool import BatchBackend
+
+        return BatchBackend(settings, work / "batch")
+    cache = AnswerCache(settings.cache_dir or (work / "answers" if work else None))
+    spend = SpendLedger(work / "spend.jsonl" if work else None, settings.budget)
+    return Annotator(build_client(settings), settings, cache, spend)

@@ -16,7 +16,8 @@ from unihand_data.language.answer_schema import Annotation
 from unihand_data.language.mirror_words import canonical_spelling
 from unihand_data.shards.rows import LanguageRow
 
-Status = Literal["ok", "blocked", "bad_answer", "budget", "error"]
+#: ``budget`` and ``waiting`` (in a batch) are left for a later run
+Status = Literal["ok", "blocked", "bad_answer", "budget", "waiting", "error"]
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def answer_reject(answer: ClipAnswer) -> Reject | None:
         "blocked": Reason.BLOCKED,
         "bad_answer": Reason.BAD_ANSWER,
         "budget": Reason.BUDGET,
+        "waiting": Reason.BUDGET,
         "error": Reason.TIMEOUT if answer.transient else Reason.BAD_ANSWER,
     }[answer.status]
     return Reject(reason, f"clip {answer.clip_id}: {answer.model}: {answer.message}", level="clip")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unihand_data.ids import make_id
-from unihand_data.language.annotator import BUDGET_MESSAGE, keepable, read_answer
+from unihand_data.language.annotator import keepable, read_answer
 from unihand_data.language.backends import ClipAnswer, ClipRequest, RawAnswer, Usage
 from unihand_data.language.batch_ledger import TERMINAL, BatchLedger, BatchRecord
 from unihand_data.language.cache import AnswerCache, request_key
@@ -127,7 +127,7 @@ class GeminiBatches:
                     answer = ClipAnswer.from_json(stored)
                     answer.clip_id, answer.cached, answer.cost, answer.usage = request.clip_id, True, 0.0, Usage()
                 elif state.open_in:
-                    raw = RawAnswer("error", message=f"waiting in batch {state.open_in}", transient=True)
+                    raw = RawAnswer("waiting", message=f"waiting in batch {state.open_in}", transient=True)
                     answer = read_answer(request, raw, self._settings)
                 elif state.status:
                     given_up = state.attempts >= self._settings.batch_attempts
@@ -135,7 +135,7 @@ class GeminiBatches:
                     raw = RawAnswer(status, message=state.message, transient=not given_up)
                     answer = read_answer(request, raw, self._settings)
                 else:
-                    raw = RawAnswer("budget", message=f"not submitted: {BUDGET_MESSAGE}", transient=True)
+                    raw = RawAnswer("waiting", message="not submitted yet (or beyond the budget)", transient=True)
                     answer = read_answer(request, raw, self._settings)
                 out.append(answer)
         return out

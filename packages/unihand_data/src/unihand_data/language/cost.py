@@ -88,7 +88,7 @@ class Estimate:
     def sentence(self) -> str:
         """One line for ``--plan``."""
         if not self.calls:
-            return "language: no calls to a model"
+            return "no calls to a model"
         money = (
             f"about {self.money:.2f} {self.currency} (prices of {self.prices_as_of})"
             if self.money is not None
@@ -96,7 +96,7 @@ class Estimate:
         )
         how = "batch" if self.batch else "one by one"
         return (
-            f"language: {self.calls} calls to {self.model} ({how}), {self.input_tokens / 1e6:.2f} M input and "
+            f"{self.calls} calls to {self.model} ({how}), {self.input_tokens / 1e6:.2f} M input and "
             f"{self.output_tokens / 1e6:.2f} M output tokens, {money}"
         )
 

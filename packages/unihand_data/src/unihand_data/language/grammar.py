@@ -1,8 +1,9 @@
 """The template grammar: rewordings without a model.
 
 Two moves, in an order fixed by the text's hash: exchange the leading verb of an imperative for one that says the same
-of any object ("take" for "pick up"), and set the sentence into a frame ("The next step is to ..."). Statements ("The left
-hand moves up") get frames for statements. No noun, hand, direction or number is touched; the check runs all the same.
+of any object ("take" for "pick up"), and set the sentence into a frame ("The next step is to ..."). Statements ("The
+left hand moves up") get frames for statements. No noun, hand, direction or number is touched; every wording is still
+checked.
 """
 
 from __future__ import annotations

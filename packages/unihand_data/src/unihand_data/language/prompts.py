@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from unihand_data.language.answer_schema import annotation_schema
 from unihand_data.language.backends import ClipRequest, ImagePart, Query, VideoPart
@@ -29,6 +30,26 @@ Return one JSON object.
 - has_readable_text: true when letters, digits or a clock face can be read.
 - confidence: low, medium or high.
 """
+
+
+def clip_request(
+    clip_id: str,
+    content_hash: str,
+    duration_s: float,
+    *,
+    video: str | None = None,
+    video_window: tuple[float, float] | None = None,
+    context: Sequence[str] = (),
+) -> ClipRequest:
+    """The request of one clip with a window per second.
+
+    Args:
+        content_hash: of the encoded clip (``MediaRow.media_id``).
+        video_window: seconds inside ``video`` where it holds pre-roll or more than the clip.
+    """
+    return ClipRequest(
+        clip_id, content_hash, seconds_of(duration_s), video, video_window=video_window, context=tuple(context)
+    )
 
 
 def clip_query(request: ClipRequest, settings: LanguageSettings) -> Query:

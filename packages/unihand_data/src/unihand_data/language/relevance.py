@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
+from unihand_data.geometry.camera import CameraTrack
+from unihand_data.hands.estimator import HandResult
 from unihand_data.language.backends import ClipAnswer
 from unihand_data.language.config import RelevanceSettings
+from unihand_data.language.motion_measure import closure_from_theta
 
 #: how much of an idle moment with hands in view counts: holding is manipulation that does not move
 IDLE_CREDIT = 0.3
@@ -45,16 +48,41 @@ class Relevance:
     figures: dict[str, float] = field(default_factory=dict)
     model_status: str = ""
 
+    @property
+    def keep(self) -> bool:
+        """Whether the clip stays."""
+        return self.is_manipulation
+
+    @property
+    def why(self) -> str:
+        """One sentence for a reject."""
+        return (
+            f"mostly {self.dominant}: manipulation score {self.score:.2f} (decided by {self.decided_by}); "
+            "relevance.min_score sets the threshold"
+        )
+
     def reject(self, *, frames: int = 0, frames_with_hand: int = 0, duration_s: float = 0.0) -> Reject | None:
         """The clip's reject, or None when it stays."""
         if self.is_manipulation:
             return None
-        message = (
-            f"mostly {self.dominant}: manipulation score {self.score:.2f} (decided by {self.decided_by}); "
-            "relevance.min_score sets the threshold"
-        )
-        return Reject(Reason.NOT_MANIPULATION, message, level="clip", frames=frames,
+        return Reject(Reason.NOT_MANIPULATION, self.why, level="clip", frames=frames,
                       frames_with_hand=frames_with_hand, duration_s=duration_s)  # fmt: skip
+
+
+def screen_motion(
+    hands: HandResult, camera: CameraTrack | None, t: np.ndarray, settings: RelevanceSettings | None = None
+) -> Relevance:
+    """:func:`measure_relevance` of a clip's tracks. Filled-in poses do not count as seen; a camera without known or
+    metric motion is no camera."""
+    views = {}
+    for track in (hands.left, hands.right):
+        seen = track.valid & ~track.interpolated & np.isfinite(track.wrist_pos).all(axis=1)
+        flexed = np.isfinite(track.theta).all(axis=1)
+        closure = np.where(flexed, closure_from_theta(np.nan_to_num(track.theta)), np.nan)
+        views[track.side] = WristView(track.wrist_pos, seen, closure)
+    known = camera is not None and camera.method != "none" and camera.metric and bool(camera.valid.any())
+    pose, valid = (camera.pose, camera.valid) if camera is not None and known else (None, None)
+    return measure_relevance(t, views["left"], views["right"], pose, valid, settings)
 
 
 def measure_relevance(
@@ -107,7 +135,7 @@ def measure_relevance(
     shares["unclear"] = max(0.0, 1.0 - sum(shares.values()))
     score = shares["manipulation"] + IDLE_CREDIT * shares["idle"]
     figures = {
-        "relevance_score": score,
+        "score": score,
         "visible_ratio": float(visible.mean()),
         "camera_speed_p50": _median(cam_speed),
         "camera_turn_p50": _median(cam_turn),
@@ -130,7 +158,7 @@ def combine(measured: Relevance, answer: ClipAnswer | None, settings: RelevanceS
     score = weight * float(bool(answer.is_manipulation)) + (1.0 - weight) * measured.score
     dominant = answer.dominant_activity if weight >= 0.5 else measured.dominant
     figures = {**measured.figures, "model_is_manipulation": float(bool(answer.is_manipulation)), "model_weight": weight}
-    figures["relevance_score"] = score
+    figures["score"] = score
     return Relevance(
         score, score >= settings.min_score, dominant, "both" if weight else "figures", measured.shares, figures, "ok"
     )
