@@ -9,6 +9,7 @@ Legend: T frames, K coefficients, J joints. Nothing here needs torch; what needs
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,12 +127,13 @@ def mano_numbers(mano_dir: str | None, side: Side, purpose: str) -> ManoNumbers:
     Raises:
         Reject: MISSING_FILE naming the file and what it is needed for; UNSAFE_CONTENT and the like from reading."""
     name = f"MANO_{side.upper()}.pkl"
-    if mano_dir is None:
+    folder = mano_dir or os.environ.get("UNIHAND_MANO_DIR")
+    if not folder:
         raise Reject(
             Reason.MISSING_FILE,
-            f"{purpose} needs {name} (licensed, from mano.is.tue.mpg.de); name its folder with mano_dir",
+            f"{purpose} needs {name} (licensed, from mano.is.tue.mpg.de); name its folder with UNIHAND_MANO_DIR",
         )
-    path = Path(mano_dir) / name
+    path = Path(folder) / name
     if not path.is_file():
         raise Reject(Reason.MISSING_FILE, f"{path}: not there; {purpose} needs it (from mano.is.tue.mpg.de)")
     return _mano_numbers(str(path), path.stat().st_mtime_ns)
