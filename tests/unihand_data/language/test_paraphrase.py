@@ -1,6 +1,10 @@
 """Language augmentation: what a paraphrase may change, the grammar, and the model behind the real client."""
 
+import ast
+import csv
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +12,10 @@ from unihand_data.language.annotator import Annotator, build_client
 from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings
 from unihand_data.language.grammar import variants
+from unihand_data.language.lexicon import singular, tokens
 from unihand_data.language.mirror_words import swap_left_right
 from unihand_data.language.paraphrase import TEMPLATE_GRAMMAR, Paraphraser, augment_rows
-from unihand_data.language.paraphrase_check import refused
+from unihand_data.language.paraphrase_check import protected_nouns, refused
 from unihand_data.shards.rows import LanguageRow
 
 
@@ -152,3 +157,24 @@ def test_a_spent_budget_leaves_the_grammar_in_charge(gemini, model):
     (found,) = Paraphraser(settings, annotator, AnswerCache()).paraphrase(["Pick up the cup."]).values()
     assert [p.model for p in found] == [TEMPLATE_GRAMMAR] * 2
     assert gemini.calls(":generateContent") == []
+
+
+def _epic_validation() -> Path | None:
+    root = Path(os.environ.get("UNIHAND_SAMPLES") or Path(__file__).parents[4] / "shared" / "samples")
+    path = root / "epic_kitchens_100_annotations" / "EPIC_100_validation.csv"
+    return path if path.exists() else None
+
+
+@pytest.mark.skipif(_epic_validation() is None, reason="EPIC-KITCHENS annotations are not at hand")
+def test_object_nouns_that_people_annotated_are_protected():
+    # the data set lists the nouns of each narration; words that are also a side or a hand are protected as such
+    total = found = 0
+    with open(_epic_validation()) as file:
+        rows = {r["narration"]: ast.literal_eval(r["all_nouns"]) for r in csv.DictReader(file)}
+    for text, nouns in rows.items():
+        words, protected = tokens(text), protected_nouns(text)
+        for noun in (w for n in nouns for w in n.split(":") if w in words):
+            total += 1
+            found += singular(noun) in protected
+    assert total > 5000
+    assert found / total > 0.95

@@ -201,19 +201,21 @@ def _direction(hand: HandFigures, settings: MotionRulesSettings) -> str:
 
 
 def _summary(figures: Sequence[WindowFigures], key: str, settings: MotionRulesSettings) -> str:
-    """A chunk's motion in one sentence: per hand its phases, equal neighbours merged, at most four said."""
+    """A chunk's motion in one sentence: per hand its four largest phases in their order in time."""
     clauses: list[tuple[str, tuple[float, ...], str]] = []
     moved = False
     for side in ("left", "right"):
         hands = [h for h in ((f.left if side == "left" else f.right) for f in figures) if h is not None]
         if not hands:
             continue
-        phases: list[str] = []
+        phases: list[tuple[float, str]] = []
         for hand in hands:
-            phases += [p for p in _phases(hand, settings) if not phases or phases[-1] != p]
+            phases += [p for p in _phases(hand, settings) if not phases or phases[-1][1] != p[1]]
         moved |= bool(phases)
         name = f"the {side} hand"
-        text = f"{name} {_chain(phases[:4], key)}" if phases else _pick(words.STILL, key, "still").format(hand=name)
+        text = (
+            f"{name} {_chain(_largest(phases), key)}" if phases else _pick(words.STILL, key, "still").format(hand=name)
+        )
         busyness = tuple(round(sum(b), 9) for b in zip(*(_busyness(h) for h in hands)))
         clauses.append((side, busyness, text))
     if not clauses:
@@ -224,14 +226,21 @@ def _summary(figures: Sequence[WindowFigures], key: str, settings: MotionRulesSe
     return _sentence(text + _pick(words.SUMMARY_END, key, "end").format(seconds=seconds))
 
 
-def _phases(hand: HandFigures, settings: MotionRulesSettings) -> list[str]:
-    """What a hand did in a second, short and without wordings to choose, so that equal neighbours merge."""
+def _phases(hand: HandFigures, settings: MotionRulesSettings) -> list[tuple[float, str]]:
+    """What a hand did in a second as (weight, words), without wordings to choose, so that equal neighbours merge."""
     out = []
     if not _is_still(hand, settings):
-        out.append(f"moves {_direction(hand, settings)}")
+        out.append((hand.distance, f"moves {_direction(hand, settings)}"))
     if abs(hand.closure_change) >= settings.min_closure:
-        out.append("closes" if hand.closure_change > 0 else "opens")
+        # a full closing weighs as much as 20 cm of travel: it is mostly a grasp
+        out.append((0.2 * abs(hand.closure_change), "closes" if hand.closure_change > 0 else "opens"))
     return out
+
+
+def _largest(phases: list[tuple[float, str]], count: int = 4) -> list[str]:
+    """The largest phases in their order in time."""
+    order = sorted(range(len(phases)), key=lambda i: (-round(phases[i][0], 9), i))[:count]
+    return [phases[i][1] for i in sorted(order)]
 
 
 def _chain(phases: list[str], key: str) -> str:

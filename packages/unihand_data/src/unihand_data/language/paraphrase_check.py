@@ -27,6 +27,27 @@ from unihand_data.language.mirror_words import canonical_spelling
 #: a paraphrase longer than this many times its text (and ten words) tells something of its own
 MAX_GROWTH = 2.5
 
+_ARTICLES = frozenset(("the", "a", "an", "its", "their", "his", "her", "your"))
+_PREPOSITIONS = frozenset(
+    (
+        "in",
+        "on",
+        "into",
+        "onto",
+        "at",
+        "by",
+        "for",
+        "from",
+        "with",
+        "of",
+        "off",
+        "out",
+        "under",
+        "over",
+        "behind",
+        "near",
+    )
+)
 _SOFT_OPPOSITES = {
     "in": "out", "into": "out", "out": "in", "onto": "off", "off": "onto", "up": "down", "down": "up",
     "over": "under", "under": "over", "away": "toward", "toward": "away", "towards": "away",
@@ -58,9 +79,11 @@ def refused(text: str, paraphrase: str, objects: Sequence[str] = ()) -> str | No
         if (a in old and a not in new and b in new) or (b in old and b not in new and a in new):
             return f"verb: {a}/{b} exchanged"
     nouns_before, nouns_after = _nouns(before, objects), _nouns(after, objects)
-    if lost := nouns_before - nouns_after:
+    if lost := nouns_before - nouns_after - {verb_stem(w) or w for w in after}:
         return f"object: {', '.join(sorted(lost))} lost"
-    if new_nouns := nouns_after - nouns_before - {verb_stem(w) or w for w in before}:
+    # a new verb may stand after a noun too ("on the table, grab ..."): only new words that are no verbs are inventions
+    new_nouns = {w for w in nouns_after - nouns_before - set(before) if verb_stem(w) is None}
+    if new_nouns:
         return f"object: {', '.join(sorted(new_nouns))} invented"
     return None
 
@@ -68,6 +91,11 @@ def refused(text: str, paraphrase: str, objects: Sequence[str] = ()) -> str | No
 def normalised(text: str) -> str:
     """What two paraphrases are compared by: words alone, lower case."""
     return re.sub(r"\W+", " ", text.lower()).strip()
+
+
+def protected_nouns(text: str, objects: Sequence[str] = ()) -> set[str]:
+    """The object nouns of a sentence in their singular, as the check sees them."""
+    return _nouns(tokens(canonical_spelling(text)), objects)
 
 
 def _sided(words: list[str], kept: frozenset[str]) -> Counter[str]:
@@ -111,9 +139,22 @@ def _nouns(words: list[str], objects: Sequence[str]) -> set[str]:
             continue
         if word.endswith("ly") and len(word) > 4:
             continue
-        # a word that can be a verb is one, unless an article or adjective place says noun ("the drill", "a brush")
-        after_article = index > 0 and words[index - 1] in ("the", "a", "an", "its", "their", "his", "her", "your")
-        if verb_stem(word) is not None and not after_article:
+        stem = verb_stem(word)
+        if stem is not None and not _noun_place(words, index, word == stem or word.endswith("ing")):
             continue
         out.add(base)
     return out
+
+
+def _noun_place(words: list[str], index: int, plain: bool) -> bool:
+    """Whether a word that can be a verb stands where an object does.
+
+    After an article ("the drill"), or, in its base or ing-form (``plain``), after a preposition, a verb or a noun ("take
+    tap", "put foil in wrap", "wash chopping board").
+    """
+    if index == 0:
+        return False
+    before = words[index - 1]
+    if before in _ARTICLES:
+        return True
+    return plain and (before in _PREPOSITIONS or before not in FUNCTION | DIRECTIONS)
