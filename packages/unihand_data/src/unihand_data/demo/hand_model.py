@@ -1,9 +1,9 @@
 """The demo's hand: rest skeleton, forward kinematics, finger postures in anatomical terms, joint limits.
 
-Convention as everywhere in ``hands``: MANO's flat hand. Hand frame of a right hand: origin at the wrist joint, -x along the
-fingers, +y out of the back, +z to the thumb; ``theta`` is 15 axis-angles in the order index, middle, pinky, ring, thumb,
-joints from the palm outwards, all in axes parallel to the hand frame at rest. A left hand is the x-mirror: joints
-``(-x, y, z)``, theta ``(x, -y, -z)`` per joint. Metres, radians.
+Convention as everywhere in ``hands``: MANO's flat hand. Hand frame of a right hand: origin at the wrist joint, -x
+along the fingers, +y out of the back, +z to the thumb; ``theta`` is 15 axis-angles in the order index, middle, pinky,
+ring, thumb, joints from the palm outwards, all in axes parallel to the hand frame at rest. A left hand is the x-mirror:
+joints ``(-x, y, z)``, theta ``(x, -y, -z)`` per joint. Metres, radians.
 
 Legend: T frames, J = 21 keypoints in OpenPose order (wrist, thumb, index, middle, ring, pinky; palm to tip).
 """
@@ -15,41 +15,35 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-Side = str
+from unihand_data.hands.skeleton import rest_keypoints
+from unihand_data.hands.track import FINGERS
+
 #: MANO order with tips (16 joints, then tips index, middle, pinky, ring, thumb) -> OpenPose order of 21
 TO_OPENPOSE = np.array([0, 13, 14, 15, 20, 1, 2, 3, 16, 4, 5, 6, 17, 10, 11, 12, 19, 7, 8, 9, 18])
 PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14, 3, 6, 9, 12, 15])
 MIRROR_THETA = np.tile([1.0, -1.0, -1.0], 15)
-_FINGERS = {  # knuckle in the hand frame (m), direction of the straight finger, phalanx lengths (m)
-    "index": ((-0.0880, -0.0005, 0.0265), (-0.998, -0.010, 0.055), (0.0420, 0.0250, 0.0215)),
-    "middle": ((-0.0905, 0.0020, 0.0040), (-1.000, -0.010, -0.005), (0.0460, 0.0290, 0.0225)),
-    "pinky": ((-0.0745, -0.0040, -0.0350), (-0.975, -0.020, -0.200), (0.0335, 0.0195, 0.0195)),
-    "ring": ((-0.0840, -0.0005, -0.0160), (-0.992, -0.012, -0.090), (0.0420, 0.0270, 0.0220)),
-}
-_THUMB = (
-    (-0.0210, -0.0110, 0.0250),
-    (-0.0530, -0.0225, 0.0535),
-    (-0.0790, -0.0275, 0.0715),
-    (-0.1020, -0.0300, 0.0835),
-)
 #: anatomical ranges (degrees) of the posture's terms; a script stays inside (asserted in the tests)
 LIMITS_DEG: dict[str, tuple[float, float]] = {
-    "mcp": (-20, 90), "pip": (-5, 110), "dip": (-5, 80), "spread": (-20, 20),
-    "thumb_flex": (-25, 45), "thumb_abduct": (-20, 50), "thumb_twist": (-30, 60), "thumb_mcp": (-10, 60), "thumb_ip": (-15, 80),
+    "mcp": (-20, 90), "pip": (-5, 110), "dip": (-5, 80), "spread": (-15, 25),
+    "thumb_flex": (-25, 45), "thumb_abduct": (-20, 50), "thumb_twist": (-30, 60), "thumb_mcp": (-10, 60),
+    "thumb_ip": (-15, 80),
     "wrist_flex": (-60, 70), "wrist_deviation": (-40, 25),
 }  # fmt: skip
 
 
 def rest_joints(rng: np.random.Generator | None = None, scale: float = 1.0) -> np.ndarray:
-    """Right-hand rest joints (21, 3) in MANO order with tips; ``rng`` varies every bone by a few per cent."""
-    out = np.zeros((21, 3))
-    for f, (knuckle, direction, lengths) in enumerate(_FINGERS.values()):
-        d = np.array(direction) / np.linalg.norm(direction)
-        vary = 1.0 if rng is None else 1.0 + rng.normal(0, 0.025)
-        chain = np.concatenate([[0.0], np.cumsum(lengths)]) * vary
-        points = np.array(knuckle) * (1.0 if rng is None else 1.0 + rng.normal(0, 0.012)) + chain[:, None] * d
-        out[1 + 3 * f : 4 + 3 * f], out[16 + f] = points[:3], points[3]
-    out[13:16], out[20] = np.array(_THUMB[:3]), np.array(_THUMB[3])
+    """Right-hand rest joints (21, 3) in MANO order with tips: ``generic_v1``, every finger varied by a few per cent.
+
+    Directions stay those of ``generic_v1``, so that theta is relative to the same flat hand.
+    """
+    rest = rest_keypoints("right")
+    for chain in FINGERS.values():
+        base, length = (1.0, 1.0) if rng is None else (1.0 + rng.normal(0, 0.012), 1.0 + rng.normal(0, 0.025))
+        root = rest[chain[0]].copy()
+        for k in chain:
+            rest[k] = root * base + (rest[k] - root) * length
+    out = np.empty((21, 3))
+    out[TO_OPENPOSE] = rest
     return out * scale
 
 
@@ -87,13 +81,17 @@ class Posture:
         return Posture(v[0:4], v[4:8], v[8:12], v[12:16], v[16:21])
 
 
+#: spread that makes the fan of the flat hand a resting hand's, nearly parallel fingers (index, middle, pinky, ring)
+PARALLEL = np.array([0.0, 6.0, 18.0, 8.0])
+
+
 def posture(mcp, pip, dip, spread=0.0, thumb=(0, 0, 0, 0, 0)) -> np.ndarray:
-    """(21,) posture vector; numbers are broadcast over the four fingers."""
-    four = [np.broadcast_to(np.asarray(x, float), 4) for x in (mcp, pip, dip, spread)]
+    """(21,) posture vector; numbers are broadcast over the four fingers, ``spread`` counts from :data:`PARALLEL`."""
+    four = [np.broadcast_to(np.asarray(x, float), 4) for x in (mcp, pip, dip, PARALLEL + spread)]
     return np.concatenate([*four, np.asarray(thumb, float)])
 
 
-RELAXED = posture([14, 17, 24, 20], [22, 26, 28, 27], [10, 13, 14, 13], [1, 0, -1, 0], (0, 8, 8, 8, 10))
+RELAXED = posture([14, 17, 24, 20], [22, 26, 28, 27], [10, 13, 14, 13], [1, 0, -1, 0], (4, 8, 8, 10, 14))
 OPEN = posture([5, 4, 8, 5], [8, 8, 10, 8], [4, 4, 5, 4], [4, 0, -8, -3], (-8, 6, 0, 0, 2))
 PRESHAPE = posture([24, 24, 26, 24], [24, 26, 30, 28], [10, 12, 14, 12], [5, 1, -6, -2], (-6, 26, 14, 2, 6))
 CLOSED = posture([72, 75, 78, 76], [88, 92, 92, 92], [50, 52, 54, 52], [0, 0, 0, 0], (30, 34, 26, 34, 38))
@@ -154,16 +152,20 @@ def close_on(
 ) -> np.ndarray:
     """Posture (21,) between ``start`` and ``end`` in which every finger has closed on an object and stopped.
 
-    ``gap(points (N, 3)) -> (N,)``: distance to the object in the right hand's frame. ``radius`` (16, 2): skin radius at both ends
-    of the bone that begins at each joint. A joint stops when skin further out along its finger touches; the rest bends on.
+    ``gap(points (N, 3)) -> (N,)``: distance to the object in the right hand's frame. ``radius`` (16, 2): skin radius
+    at both ends of the bone that begins at each joint. A joint stops when skin further out along its finger touches;
+    the rest bends on.
     """
     now, s = start.astype(float).copy(), np.linspace(0, 1, 7)
     slots = [[f, 4 + f, 8 + f] for f in range(4)] + [[16, 19, 20]]
     free = np.ones((5, 3), bool)
     coupled = np.array([16, 17, 18])
+    left = steps
     for _ in range(steps):
-        if not free.any():
+        if not free.any() or left == 0:
             break
+        if (~free[:, 0]).sum() >= 3:  # a finger that misses the object stays beside its neighbours
+            left = min(left - 1, steps // 8)
         trial = now.copy()
         for f in range(5):
             for k in range(3):

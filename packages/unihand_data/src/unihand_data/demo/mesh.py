@@ -1,11 +1,12 @@
 """A smooth hand-and-forearm skin from an implicit surface, and its posing.
 
 The surface is a blend of tapered capsules (round cones) hung on the bones: every finger is blended with the palm, never
-with its neighbour, so that fingers may touch without welding. Surface nets make a mesh of the flat hand once; per frame the
-vertices are skinned linearly and then drawn back onto the posed implicit surface, which keeps the volume at bent joints.
+with its neighbour, so that fingers may touch without welding. Surface nets make a mesh of the flat hand once; per
+frame the vertices are skinned linearly and then drawn back onto the posed implicit surface, which keeps the volume at
+bent joints.
 
-Legend: V vertices, F faces, P primitives, B bones (0 hand, 1-15 MANO finger joints, 16 forearm). Metres, right hand, hand
-frame: origin wrist joint, -x along the fingers, +y out of the back of the hand, +z to the thumb.
+Legend: V vertices, F faces, P primitives, B bones (0 hand, 1-15 MANO finger joints, 16 forearm). Metres, right hand,
+hand frame: origin wrist joint, -x along the fingers, +y out of the back of the hand, +z to the thumb.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ FOREARM = 16
 _BONES = 17
 #: radius (m) of the skin at joint 1, 2, 3 and tip of every MANO finger, for a hand of nominal size
 _RADII = {
-    "index": (0.0108, 0.0093, 0.0080, 0.0066),
-    "middle": (0.0110, 0.0095, 0.0082, 0.0068),
-    "pinky": (0.0092, 0.0078, 0.0068, 0.0056),
-    "ring": (0.0104, 0.0090, 0.0078, 0.0064),
+    "index": (0.0112, 0.0098, 0.0085, 0.0070),
+    "middle": (0.0114, 0.0100, 0.0087, 0.0072),
+    "pinky": (0.0098, 0.0084, 0.0073, 0.0060),
+    "ring": (0.0108, 0.0094, 0.0082, 0.0068),
     "thumb": (0.0145, 0.0118, 0.0104, 0.0082),
 }
 FINGER_ORDER = ("index", "middle", "pinky", "ring", "thumb")  # MANO
@@ -48,7 +49,8 @@ class Primitives:
 
 
 def hand_primitives(joints: np.ndarray) -> Primitives:
-    """Primitives on the rest joints ``(21, 3)`` in MANO order (16 joints, then tips index, middle, pinky, ring, thumb)."""
+    """Primitives on the rest joints ``(21, 3)`` in MANO order (16 joints, then tips index, middle, pinky, ring,
+    thumb)."""
     scale = float(np.linalg.norm(joints[4])) / 0.09
     rows: list[tuple] = []
 
@@ -95,25 +97,19 @@ def hand_primitives(joints: np.ndarray) -> Primitives:
         0.012,
     )
     for z in (-0.0115, 0.0115):
-        add([-0.012 * scale, 0, z * scale], [0.030 * scale, 0.001, z * scale], 0.0160, 0.0165, 0, -1, 0.012)
+        add([-0.012 * scale, 0, z * scale], [0.030 * scale, 0.001, z * scale], 0.0160, 0.0158, 0, -1, 0.012)
+    for z, fat in ((0.0, 1.04), (-0.0115, 1.0), (0.0115, 1.0)):
+        wide = z * 1.15 * scale
         add(
-            [0.020 * scale, 0.001, z * scale],
-            [0.090 * scale, 0.0, z * 1.25 * scale],
-            0.0165,
-            0.0235,
+            [0.018 * scale, 0.001, z * scale],
+            [0.120 * scale, 0.0, wide],
+            0.0158 * fat,
+            0.0220 * fat,
             FOREARM,
             -1,
-            0.014,
+            0.010,
         )
-        add(
-            [0.090 * scale, 0, z * 1.25 * scale],
-            [0.300 * scale, -0.004, z * 1.2 * scale],
-            0.0235,
-            0.0370,
-            FOREARM,
-            -1,
-            0.014,
-        )
+        add([0.120 * scale, 0, wide], [0.330 * scale, -0.004, wide], 0.0220 * fat, 0.0315 * fat, FOREARM, -1, 0.004)
     a, b, ra, rb, bone, group, blend = zip(*rows)
     return Primitives(
         np.array(a), np.array(b), np.array(ra), np.array(rb), np.array(bone), np.array(group), np.array(blend)
@@ -133,7 +129,8 @@ def _smooth_min(x: np.ndarray, y: np.ndarray, k: float) -> np.ndarray:
 
 
 def field(prims: Primitives, p: np.ndarray, group: int | None = None) -> np.ndarray:
-    """Implicit surface at points ``(N, 3)``: negative inside. ``group`` limits it to one finger blended with the palm."""
+    """Implicit surface at points ``(N, 3)``: negative inside. ``group`` limits it to one finger blended with the
+    palm."""
     palm = _blend(prims, p, np.flatnonzero(prims.group == -1))
     if group == -1:
         return palm
@@ -216,24 +213,27 @@ class HandMesh:
     joints: np.ndarray  # (21, 3) rest, MANO order with tips
 
     def posed(self, rot: np.ndarray, pos: np.ndarray, *, settle: int = 2) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices ``(V, 3)`` and normals under bone transforms that map rest to posed (``rot (B,3,3)``, ``pos (B,3)``)."""
+        """Vertices ``(V, 3)`` and normals under bone transforms ``rot (B, 3, 3)``, ``pos (B, 3)`` that map
+        rest to posed."""
         moved = np.einsum("bij,vj->bvi", rot, self.rest) + pos[:, None]
         v = np.einsum("vb,bvi->vi", self.weights, moved)
         prims = self.prims.posed(rot, pos)
         for _ in range(settle):
             v = self._settle(v, prims)
-        return v, vertex_normals(v, self.weld[self.faces])[self.weld]
+        return v, self.normals(v)
+
+    def normals(self, v: np.ndarray) -> np.ndarray:
+        """Unit normals (V, 3), continuous over the seams."""
+        return vertex_normals(v, self.weld[self.faces])[self.weld]
 
     def _settle(self, v: np.ndarray, prims: Primitives) -> np.ndarray:
-        out, eps = v.copy(), 2e-4
+        """One step along the normals to the implicit surface (whose gradient is about one)."""
+        value = np.empty(len(v))
         for g in range(-1, 5):
-            at = np.flatnonzero(self.group == g)
-            p = v[at]
-            value = field(prims, p, g)
-            grad = np.stack([field(prims, p + eps * e, g) - value for e in np.eye(3)], 1) / eps
-            norm2 = np.maximum((grad**2).sum(1), 0.25)
-            out[at] = p - np.clip(value / norm2, -0.004, 0.004)[:, None] * grad * 0.8
-        return out
+            at = self.group == g
+            value[at] = field(prims, v[at], g)
+        near = np.abs(value) < 0.012  # further off the skinning has failed: leave the vertex to its neighbours
+        return v - np.where(near, np.clip(value, -0.004, 0.004), 0.0)[:, None] * self.normals(v)
 
 
 def vertex_normals(v: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -244,7 +244,7 @@ def vertex_normals(v: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 #: window of the planar texture chart: x, z of the rest pose (m) that map to u, v in 0..1 of a chart
-CHART_X = (-0.215, 0.345)
+CHART_X = (-0.225, 0.400)
 CHART_Z = (-0.100, 0.130)
 
 

@@ -1,10 +1,12 @@
 """Procedural pictures for the scene: skin with nails and creases, wood, cloth, walls. No file is read.
 
-Colours are linear-ish RGB in 0..1; every function returns ``(H, W, 3) uint8``. Skin is painted in the two planar charts of
-:class:`unihand_data.demo.mesh.HandMesh`: the back of the hand in the lower half of v, the palm in the upper.
+Colours are linear-ish RGB in 0..1; every function returns ``(H, W, 3) uint8``. Skin is painted in the two planar
+charts of :class:`unihand_data.demo.mesh.HandMesh`: the back of the hand in the lower half of v, the palm in the upper.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -12,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 from unihand_data.demo.mesh import CHART_X, CHART_Z
 
 SKIN_TONES: dict[str, tuple[float, float, float]] = {
-    "fair": (0.90, 0.70, 0.60), "light": (0.83, 0.62, 0.50), "tan": (0.72, 0.50, 0.38), "brown": (0.52, 0.34, 0.24),
-    "dark": (0.36, 0.23, 0.17),
+    "fair": (0.77, 0.60, 0.51), "light": (0.74, 0.53, 0.43), "tan": (0.64, 0.44, 0.33), "brown": (0.48, 0.31, 0.22),
+    "dark": (0.34, 0.22, 0.165),
 }  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def wood(rng: np.random.Generator, base: tuple[float, float, float], size: int =
     """Planks with grain along the first image axis."""
     out = np.zeros((size, size, 3))
     edges = np.linspace(0, size, planks + 1).astype(int)
-    for a, b in zip(edges, edges[1:]):
+    for a, b in pairwise(edges):
         w = b - a
         grain = noise(rng, (size, w), (90, 2.2)) * 0.05 + noise(rng, (size, w), (30, 0.8)) * 0.028
         ring = np.sin(noise(rng, (size, w), (160, 18)) * 7) * 0.03
@@ -158,3 +160,46 @@ def speckle(
         * base
         * (1 + amount * noise(rng, (size, size), 1.2) + amount * noise(rng, (size, size), 25))[..., None]
     )
+
+
+def cutting_mat(
+    rng: np.random.Generator, base: tuple[float, float, float], cells: tuple[int, int], pixels: int = 28
+) -> np.ndarray:
+    """A work mat with a printed grid: ``cells`` squares, every fifth line stronger, some diagonals."""
+    h, w = cells[0] * pixels, cells[1] * pixels
+    y, x = np.mgrid[:h, :w]
+    line = np.zeros((h, w))
+    for k, strength in ((1, 0.16), (5, 0.42)):
+        period = k * pixels
+        near = np.minimum(x % period, period - x % period), np.minimum(y % period, period - y % period)
+        line = np.maximum(line, strength * ((near[0] < 1.5) | (near[1] < 1.5)))
+    for slope in (1.0, -1.0, 0.577):
+        d = np.abs(y - h / 2 - slope * (x - w / 2)) / np.hypot(1, slope)
+        line = np.maximum(line, 0.30 * (d < 1.3))
+    out = np.array(base) * (1 + 0.03 * noise(rng, (h, w), 1.0) + 0.04 * noise(rng, (h, w), 40))[..., None]
+    return to_bytes(out * (1 - line[..., None]) + line[..., None] * [0.62, 0.66, 0.58])
+
+
+def page(rng: np.random.Generator, size: tuple[int, int] = (640, 460)) -> np.ndarray:
+    """A printed sheet: headline, picture, columns of word-like marks. Something for a feature matcher to hold on to."""
+    h, w = size
+    out = np.ones((h, w, 3)) * rng.uniform(0.60, 0.72) * [1.0, 0.99, 0.96]
+    out[26:62, 30 : w - rng.integers(40, 140)] = rng.uniform(0.05, 0.45, 3)
+    ph, pw = int(rng.integers(120, 200)), int(rng.integers(140, 240))
+    py, px = rng.integers(80, 200), rng.integers(24, w - pw - 24)
+    y = 80
+    while y < h - 24:
+        x = 26
+        while x < w - 40:
+            word = int(rng.integers(8, 40))
+            if not (py - 12 < y < py + ph + 4 and px - word - 6 < x < px + pw + 6):
+                out[y : y + 6, x : min(x + word, w - 24)] = rng.uniform(0.08, 0.25)
+            x += word + 7
+        y += 13
+    picture = np.stack([noise(rng, (ph, pw), 14) for _ in range(3)], -1) * 0.07 + rng.uniform(0.25, 0.5, 3)
+    for _ in range(6):
+        cy, cx, r = rng.integers(0, ph), rng.integers(0, pw), rng.integers(8, 45)
+        yy, xx = np.mgrid[:ph, :pw]
+        picture[(yy - cy) ** 2 + (xx - cx) ** 2 < r * r] = rng.uniform(0.1, 0.55) + rng.uniform(-0.08, 0.08, 3)
+    out[py : py + ph, px : px + pw] = picture
+    return to_bytes(out)

@@ -40,7 +40,7 @@ class RenderSettings:
     camera_moves: bool = True
     skin: str = ""  # empty: drawn from the seed
     shadows: bool = True
-    crf: int = 20
+    crf: int = 22
     grid_m: float = 0.0024
 
     @property
@@ -69,7 +69,8 @@ def world_from_design(camera0: np.ndarray) -> np.ndarray:
 
 
 def make_truth(script: Script, settings: RenderSettings, meta: dict) -> Truth:
-    """Truth of a script; ``visible`` only knows the borders of the picture until the renderer has looked for occlusion."""
+    """Truth of a script; ``visible`` only knows the borders of the picture until the renderer has looked for
+    occlusion."""
     w = world_from_design(script.camera[0])
     n = len(script.camera)
     camera = w @ script.camera
@@ -92,7 +93,9 @@ def make_truth(script: Script, settings: RenderSettings, meta: dict) -> Truth:
         wrist_pos_cam=np.einsum("tij,stj->sti", back, pos - camera[:, :3, 3]), wrist_rot_cam=back @ rot,
         theta=np.stack([h.theta for h in hands]), keypoints=world, keypoints_cam=cam, keypoints_px=px, visible=inside,
         object_pose=w @ script.object_pose, held_by=script.held_by,
-        objects=[{"name": o.name, "shape": o.shape, "size": o.size.tolist(), "rgb": o.rgb.tolist()} for o in script.objects],
+        objects=[
+            {"name": o.name, "shape": o.shape, "size": o.size.tolist(), "rgb": o.rgb.tolist()} for o in script.objects
+        ],
         events=script.events, instructions=script.instructions, intent=script.intent, meta=meta,
     )  # fmt: skip
 
@@ -115,7 +118,6 @@ def posed_skin(mesh: HandMesh, hand: HandScript, i: int, side: str) -> tuple[np.
 def frames(script: Script, settings: RenderSettings, seed: int, truth: Truth) -> Iterator[np.ndarray]:
     """RGB frames (H, W, 3) uint8; fills ``truth.visible`` and ``truth.meta["skin"]`` on the way."""
     import mujoco
-    from scipy.spatial.transform import Rotation
 
     look = draw_look(np.random.default_rng([seed, 2]), settings.scene_family)
     look.skin = settings.skin or look.skin
@@ -147,7 +149,6 @@ def frames(script: Script, settings: RenderSettings, seed: int, truth: Truth) ->
             yield picture
     finally:
         renderer.close()
-    del Rotation
 
 
 def _place(model: Any, data: Any, body: str, pose: np.ndarray) -> None:
@@ -159,7 +160,8 @@ def _place(model: Any, data: Any, body: str, pose: np.ndarray) -> None:
 
 
 def _hide_behind(truth: Truth, i: int, depth: np.ndarray, slack: float = 0.025) -> None:
-    """A keypoint lies inside the hand, so it counts as visible unless the picture is nearer by more than ``slack`` m."""
+    """A keypoint lies inside the hand, so it counts as visible unless the picture is nearer by more than ``slack``
+    m."""
     for s in range(2):
         px = np.rint(truth.keypoints_px[s, i]).astype(int)
         ok = truth.visible[s, i]
@@ -187,7 +189,8 @@ def encode(pictures: Iterator[np.ndarray], path: Path, settings: RenderSettings)
 def generate(
     out_dir: str | Path, seed: int, scene_family: SceneFamily = "lab", *, name: str = "", **options: Any
 ) -> tuple[Path, Path]:
-    """One recording: ``(video path, truth path)`` in ``out_dir``. ``options`` are the fields of :class:`RenderSettings`."""
+    """One recording: ``(video path, truth path)`` in ``out_dir``. ``options`` are the fields of
+    :class:`RenderSettings`."""
     settings = RenderSettings(scene_family=scene_family, **options)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -221,8 +224,9 @@ def main(argv: list[str] | None = None) -> int:
     for i in range(a.recordings):
         family: SceneFamily = ("lab", "wild")[i % 2] if a.scene_family == "both" else a.scene_family
         video, truth = generate(
-            a.out, a.seed + i, family, name=a.name if a.recordings == 1 else "", activity=a.activity, left_handed=a.left_handed,
-            camera_moves=not a.static_camera, shadows=not a.no_shadows, width=width, height=height, duration_s=a.duration,
+            a.out, a.seed + i, family, name=a.name if a.recordings == 1 else "", activity=a.activity,
+            left_handed=a.left_handed, camera_moves=not a.static_camera, shadows=not a.no_shadows, width=width,
+            height=height, duration_s=a.duration,
         )  # fmt: skip
         sys.stdout.write(f"{video}\n{truth}\n")
     return 0

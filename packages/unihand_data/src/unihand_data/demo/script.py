@@ -1,8 +1,8 @@
 """What happens in a clip: smooth scripted motion of two hands, an object and a head, by seed.
 
-Design frame: z up, x forward, y left, table top at z = 0, metres. Everything about a left hand is written down as a right
-hand's and mirrored in y, so both hands obey the same limits. All motion is minimum-jerk between key poses plus a slow
-tremor; a grasped object is rigid in the hand.
+Design frame: z up, x forward, y left, table top at z = 0, metres. Everything about a left hand is written down as a
+right hand's and mirrored in y, so both hands obey the same limits. All motion is minimum-jerk between key poses plus
+a slow tremor; a grasped object is rigid in the hand.
 
 Legend: T frames, K key poses.
 """
@@ -61,7 +61,8 @@ class HandScript:
 
 @dataclass
 class Script:
-    """A whole clip. ``hands`` right then left; ``objects`` with poses (N, T, 4, 4); ``camera`` (T, 4, 4) OpenCV to design."""
+    """A whole clip. ``hands`` right then left; ``objects`` with poses (N, T, 4, 4); ``camera`` (T, 4, 4) OpenCV to
+    design."""
 
     fps: float
     hands: dict[str, HandScript]
@@ -72,6 +73,7 @@ class Script:
     events: list[tuple[float, float, str]] = field(default_factory=list)
     instructions: list[tuple[float, float, str, str]] = field(default_factory=list)  # t0, t1, text, hand
     intent: str = ""
+    activity: Activity = "pick"
 
 
 def minimum_jerk(u: np.ndarray) -> np.ndarray:
@@ -106,7 +108,8 @@ def tremor(rng: np.random.Generator, t: np.ndarray, amplitude: float, dims: int 
 
 
 def aim(elbow: np.ndarray, wrist: np.ndarray, roll: float, flex: float, deviation: float) -> tuple[Rotation, Rotation]:
-    """Forearm and hand rotation of a right arm: ``roll`` 0 palm down, 90 thumb up; flexion to the palm, deviation to the
+    """Forearm and hand rotation of a right arm: ``roll`` 0 palm down, 90 thumb up; flexion to the palm, deviation to
+    the
     thumb. Degrees."""
     along = (wrist - elbow) / np.linalg.norm(wrist - elbow)
     z = np.cross([0.0, 0.0, 1.0], along)
@@ -134,16 +137,19 @@ class Keys:
 
 
 def play(
-    keys: Keys, elbow: np.ndarray, rest: np.ndarray, t: np.ndarray, rng: np.random.Generator, side: str
+    keys: Keys, rest: np.ndarray, t: np.ndarray, rng: np.random.Generator, side: str, *, elbow: np.ndarray | None = None
 ) -> HandScript:
-    """Trajectories from key poses. ``rest`` is the right-hand rest skeleton; the result is in ``side``'s convention."""
-    wrist = through(keys.t, keys.wrist, t) + tremor(rng, t, 0.0007)
-    angles = through(keys.t, keys.angles, t) + tremor(rng, t, 0.5)
+    """Trajectories from key poses. ``rest`` is the right-hand rest skeleton; the result is in ``side``'s convention.
+    ``elbow``: another resting place of the (right) elbow."""
+    from unihand_data.demo.grasp import ELBOW, ELBOW_FOLLOWS
+
+    wrist = through(keys.t, keys.wrist, t) + tremor(rng, t, 0.0006)
+    angles = through(keys.t, keys.angles, t) + tremor(rng, t, 0.4)
     # fingers lead and lag the wrist a little, as they do in people
-    lag = rng.uniform(-0.05, 0.05, 21)
+    lag = rng.uniform(-0.04, 0.04, 21)
     post = np.stack([through(keys.t, np.array(keys.posture)[:, i : i + 1], t - lag[i])[:, 0] for i in range(21)], 1)
-    post += tremor(rng, t, 0.5, 21)
-    el = elbow + 0.55 * (wrist - np.array(keys.wrist[0]))
+    post += tremor(rng, t, 0.4, 21)
+    el = (ELBOW if elbow is None else elbow) + ELBOW_FOLLOWS * (wrist - np.array(keys.wrist[0]))
     pairs = [aim(e, w, *a) for e, w, a in zip(el, wrist, angles)]
     forearm = np.stack([f.as_matrix() for f, _ in pairs])
     rot = np.stack([h.as_matrix() for _, h in pairs])
@@ -183,6 +189,6 @@ def head_motion(
     if walking:
         step = 2 * np.pi * 1.8 * t
         travel = np.stack([0.9 * t, 0.02 * np.sin(step / 2), 0.018 * np.sin(step)], 1)
-        at, target = at + travel, target + travel + np.array([0.25, 0, 0])
+        at, target = at + travel, target + travel + np.array([0.35, 0, 0])
     roll = tremor(rng, t, 0.015, 1, top_hz=0.5)[:, 0]
     return np.stack([look(e, g, r) for e, g, r in zip(at, target, roll)])
