@@ -117,11 +117,12 @@ def merge(found: list[Detection]) -> list[Detection]:
     out = []
     for g in groups:
         gaps = np.array([[np.linalg.norm(a.px - b.px, axis=1).mean() for b in g] for a in g])
-        best = g[int(gaps.sum(1).argmin())]
+        nearest = int(gaps.sum(1).argmin())
+        best = g[nearest]
         out.append(
             Detection(
                 best.frame, best.px, best.world, float(np.mean([d.p_right for d in g])),
-                set().union(*(d.sources for d in g)), float(np.median(gaps.min(0)) / max(best.size, 1e-6)),
+                set().union(*(d.sources for d in g)), float(np.median(gaps[nearest]) / max(best.size, 1e-6)),
             )
         )  # fmt: skip
     return out
@@ -239,7 +240,8 @@ def assign_sides(tracks: list[Track], width: int, height: int) -> dict[str, dict
 
     def weight(t: Track) -> float:
         lowest = np.mean([d.centre[1] for d in t.hits.values()]) / height  # the wearer's hands come from below
-        return float(sum(min(len(d.sources), 3) for d in t.hits.values()) * (0.5 + lowest))
+        sure = 0.3 + min(abs(t.log_odds()) / len(t.hits), 3.0)  # of two of one side, the surer one keeps it
+        return float(sum(min(len(d.sources), 3) for d in t.hits.values()) * (0.5 + lowest) * sure)
 
     for t in sorted(tracks, key=weight, reverse=True):
         vote = t.log_odds() / len(t.hits)

@@ -6,8 +6,8 @@ smplx would read ``MANO_RIGHT.pkl`` with plain pickle. The file is read here thr
 (chumpy arrays and the sparse joint regressor become numpy arrays) and smplx is given the numbers (``data_struct``). It
 is built without PCA and with ``flat_hand_mean=True``, so theta is what :class:`~unihand_data.hands.track.HandTrack`
 holds: relative to the flat hand, nothing added. The published left model has the x sign of its shape directions wrong
-(left is the x-mirror of right only after the sign is turned); :func:`load_mano` turns it where the right model shows the
-fault or is not there to compare with.
+(left is the x-mirror of right only after the sign is turned); :func:`load_mano` turns it where the right model shows
+the fault or is not there to compare with.
 """
 
 from __future__ import annotations
