@@ -17,7 +17,7 @@ GRAMMAR_VERSION = "grammar-v1"
 
 #: what a leading verb may be replaced by, whatever its object ("turn" is not here: a page is not rotated)
 _SYNONYMS: dict[str, tuple[str, ...]] = {
-    "pick up": ("take", "take up"),
+    "pick up": ("take",),
     "take hold of": ("grasp", "grab"),
     "grab": ("grasp", "take hold of"),
     "grasp": ("grip", "take hold of"),

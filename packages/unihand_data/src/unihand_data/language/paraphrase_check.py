@@ -149,8 +149,8 @@ def _nouns(words: list[str], objects: Sequence[str]) -> set[str]:
 def _noun_place(words: list[str], index: int, plain: bool) -> bool:
     """Whether a word that can be a verb stands where an object does.
 
-    After an article ("the drill"), or, in its base or ing-form (``plain``), after a preposition, a verb or a noun ("take
-    tap", "put foil in wrap", "wash chopping board").
+    After an article ("the drill"), or, in its base or ing-form (``plain``), after a preposition, a verb or a noun
+    ("take tap", "put foil in wrap", "wash chopping board").
     """
     if index == 0:
         return False
