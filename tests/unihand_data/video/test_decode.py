@@ -167,8 +167,8 @@ def test_a_closed_iterator_closes_its_file(library):
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_flipped_bytes_yield_a_reject_and_no_wrong_frame(tmp_path, videos, codec):
-    """H.264: every frame that is returned shows its number. FFmpeg's HEVC decoder does not flag damage that breaks no
-    rule of the bitstream, so there only most of it is found."""
+    """Up to the first Reject, what is returned shows its number; HEVC's decoder misses damage that breaks no rule of
+    the syntax, so there only most of it does."""
     data = videos.write_numbers(tmp_path / "a.mp4", 60, codec=codec, width=192, height=128).read_bytes()
     info = probe(data)
     rejected = returned = wrong = 0
