@@ -244,3 +244,11 @@ def test_frames_travel_with_their_times(gemini, annotator):
     assert annotator(send="frames").annotate([request])[0].status == "ok"
     parts = gemini.calls(":generateContent")[0]["contents"][0]["parts"]
     assert [p.get("text", "image") for p in parts[:4]] == ["0.5 s", "image", "1.5 s", "image"]
+
+
+def test_several_clips_at_once_are_answered_in_their_order_and_never_pass_the_budget(gemini, annotator, clip):
+    backend = annotator(concurrency=4, budget=0.02, max_output_tokens=200)
+    answers = backend.annotate([clip(i) for i in range(40)])
+    assert [a.clip_id for a in answers] == [f"clip{i}" for i in range(40)]
+    assert {a.status for a in answers} == {"ok", "budget"}
+    assert sum(a.cost for a in answers) <= 0.02
