@@ -5,8 +5,9 @@
 Peer: the stage functions called in a bare ``for`` loop, nothing else (no journal, no ledger, no staging). The synthetic
 stages burn a fixed amount of CPU (numpy on 64x64 blocks, one thread), so the figure is the runner's own cost. Starting
 Ray is paid once per job and is listed apart. On a machine with other load wall time says little, so CPU seconds are
-given too: those of the loop over those of every process of the job (driver, workers, Ray's own). Goals: at least 0.95 of the loop with one CPU, 1.9 with two. Memory: the
-driver's peak for an input and for one ten times as long, with stages that cost nothing.
+given too: those of the loop over those of every process of the job (driver, workers, Ray's own). Goals: at least 0.95
+of the loop with one CPU, 1.9 with two. Memory: the driver's peak for an input and for one ten times as long, with
+stages that cost nothing.
 
 ``plain_loop`` and ``ray_job`` take any stages; the benchmark of a real pipeline calls them with its own.
 """

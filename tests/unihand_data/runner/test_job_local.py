@@ -206,3 +206,9 @@ def test_the_driver_of_the_plain_loop_may_be_stopped_any_number_of_times(tmp_pat
         process.wait()
     done: subprocess.Popen = driver(tmp_path / "out", {}, {"engine": "local"})
     assert json.loads(done.communicate(timeout=60)[0])["status"]["written"] == 20
+
+
+def test_the_exit_code_of_the_driver_process_is_the_results(tmp_path, driver):
+    bad = list(range(5)) + list(range(1000, 1005))
+    process = driver(tmp_path, {"reject": bad}, {"engine": "local", "max_reject_share": 0.1, "min_units_for_share": 3})
+    assert (json.loads(process.communicate(timeout=60)[0])["exit"], process.returncode) == (3, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -120,11 +119,3 @@ def test_a_killed_driver_is_resumed_without_loss_or_repeat(
     assert ledger_ids(out) == undisturbed[1]
     assert set(staged_ids(out)) == set(undisturbed[0])
     assert run(toy, out).finished == 0
-
-
-def test_the_driver_process_reports_its_result(tmp_path, driver):
-    bad = list(range(5)) + list(range(1000, 1005))
-    process = driver(tmp_path, {"reject": bad}, {"engine": "ray", "max_reject_share": 0.1, "min_units_for_share": 3})
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 3, err
-    assert json.loads(out)["exit"] == 3
