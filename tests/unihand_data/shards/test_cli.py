@@ -27,7 +27,8 @@ def hands_episode(make, media_id, **changes):
     ones, none = np.ones(T, bool), np.zeros(T, bool)
     values = {
         "state_slots": slots, "action_slots": slots, "state": state[:, slots], "action": state[:, slots],
-        "state_mask": np.ones((T, len(slots)), bool), "action_mask": np.ones((T, len(slots)), bool), "cameras": [camera],
+        "state_mask": np.ones((T, len(slots)), bool), "action_mask": np.ones((T, len(slots)), bool),
+        "cameras": [camera],
         "hands": [HandRow(s, "generic_v1", "t", np.ones(T, np.float32), ones, none) for s in ("left", "right")],
     }  # fmt: skip
     return make.episode("hands", **values | changes)

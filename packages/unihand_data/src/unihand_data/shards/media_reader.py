@@ -156,6 +156,9 @@ class DecoderCache:
             self._open.popitem(last=False)[1].close()
         return decoder
 
+    def __contains__(self, media_id: object) -> bool:
+        return media_id in self._open
+
     def drop(self, media_id: str) -> None:
         """Forget a decoder whose state is unknown after an error."""
         decoder = self._open.pop(media_id, None)

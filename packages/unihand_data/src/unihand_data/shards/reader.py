@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from unihand_data.shards import manifest as mf
 from unihand_data.shards import window as w
 from unihand_data.shards.errors import MediaDamaged, ShardError
 from unihand_data.shards.guard import use_lance
+from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.media_reader import DecoderCache, open_blob
 from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, SampleRow
 from unihand_data.shards.store import Store
@@ -33,6 +34,10 @@ __all__ = ["ShardReader", "Window", "dense"]
 Renderer = Callable[..., tuple[str, str]]
 #: a sample id, a sample row, or (episode id, start frame)
 What = str | SampleRow | tuple[str, int]
+
+#: blobs fetched in one request, and media rows (frame times, no bytes) kept in memory
+BLOBS_AT_ONCE = 32
+MEDIA_ROWS_KEPT = 8192
 
 _INFO = [f.name for f in schema.MEDIA_INFO]
 
@@ -86,13 +91,14 @@ class ShardReader:
                 raise ShardError(f"{self.store.url} has no tag {tag!r}; it has {', '.join(pinned) or 'none'}")
             self._files = self._files[: pinned[tag].state["samples"]]
         self._tables = {t: tables.open_table(self.store, t, version=tag) for t in tables.TABLES}
-        self._rows = {t: _Ids(tables.ids(self._tables[t], column)) for t, column in tables.TABLES.items()}
+        self._rows = {t: IdIndex(tables.ids(self._tables[t], column)) for t, column in tables.TABLES.items()}
         self._render, self._threads, self._cache_episodes = render, threads, cache_episodes
         self._episodes: OrderedDict[str, EpisodeRow] = OrderedDict()
-        self._media: dict[str, MediaRow] = {}
+        self._media: OrderedDict[str, MediaRow] = OrderedDict()
+        self._files_ahead: dict[str, Any] = {}
         self._decoders = DecoderCache(open_media, self._open_media)
         self._samples: pa.Table | None = None
-        self._sample_rows: _Ids | None = None
+        self._sample_rows: IdIndex | None = None
 
     def __reduce__(self) -> Any:  # a spawned worker opens its own
         return (_open, (self._arguments,))
@@ -137,7 +143,7 @@ class ShardReader:
         """Raises ``ShardError`` when there is no such sample."""
         table = self.samples()
         if self._sample_rows is None:
-            self._sample_rows = _Ids(table["sample_id"].to_pylist())
+            self._sample_rows = IdIndex(table["sample_id"].to_pylist())
         row = self._sample_rows.find(sample_id, "sample")
         return codec.sample_from_record(table.slice(row, 1).to_pylist()[0])
 
@@ -153,12 +159,7 @@ class ShardReader:
 
     def media(self, media_id: str) -> MediaRow:
         """The media row without its bytes."""
-        if media_id not in self._media:
-            use_lance()
-            row = self._rows["media"].find(media_id, "media")
-            table = self._tables["media"].take([row], columns=_INFO)
-            self._media[media_id] = codec.media_from_record(next(iter(codec.records(table))))
-        return self._media[media_id]
+        return self._fetch_media([media_id])[media_id]
 
     def media_bytes(self, media_id: str) -> bytes:
         """The encoded bytes."""
@@ -209,6 +210,9 @@ class ShardReader:
         use_lance()
         asked = [self._sample_of(x) for x in what]
         episodes = self._fetch([s.episode_id for s in asked])
+        self._fetch_media(
+            {c.media_id for e in episodes.values() for c in e.cameras if views is None or c.view in views}
+        )
         plans = [self._plan(episodes[s.episode_id], s, horizon, history, views, image_offsets) for s in asked]
         need: dict[str, set[int]] = {}
         for plan in plans:
@@ -259,14 +263,24 @@ class ShardReader:
         return _Plan(episode, sample, length, steps, wanted)
 
     def _decode(self, need: dict[str, set[int]], size: tuple[int, int] | None) -> dict[str, dict[int, np.ndarray]]:
-        def one(media_id: str) -> dict[int, np.ndarray]:
-            return self.frames(media_id, sorted(need[media_id]), size)
+        """Frames of every media. Blobs are fetched a group at a time, in one request each."""
+        out: dict[str, dict[int, np.ndarray]] = {}
+        for start in range(0, len(need), BLOBS_AT_ONCE):
+            group = list(need)[start : start + BLOBS_AT_ONCE]
+            self._read_ahead([m for m in group if m not in self._decoders])
+            if self._threads <= 1 or len(group) <= 1:
+                out |= {m: self.frames(m, sorted(need[m]), size) for m in group}
+                continue
+            # Threads get decoders of their own: the cache is for one thread.
+            with ThreadPoolExecutor(self._threads) as pool:
+                out |= zip(group, pool.map(lambda m: self._decode_alone(m, sorted(need[m]), size), group))
+            self._files_ahead.clear()
+        return out
 
-        if self._threads <= 1 or len(need) <= 1:
-            return {m: one(m) for m in need}
-        # Threads get decoders of their own: the cache is for one thread.
-        with ThreadPoolExecutor(self._threads) as pool:
-            return dict(zip(need, pool.map(lambda m: self._decode_alone(m, sorted(need[m]), size), need)))
+    def _read_ahead(self, media_ids: list[str]) -> None:
+        rows = [self._rows["media"].find(m, "media") for m in media_ids]
+        blobs = self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=rows) if rows else []
+        self._files_ahead = {m: open_blob(b) for m, b in zip(media_ids, blobs)}
 
     def _decode_alone(self, media_id: str, numbers: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
         cache = DecoderCache(1, self._open_media)
@@ -319,33 +333,24 @@ class ShardReader:
             self._episodes.popitem(last=False)
         return out
 
+    def _fetch_media(self, ids: Collection[str]) -> dict[str, MediaRow]:
+        use_lance()
+        missing = sorted(i for i in ids if i not in self._media)
+        if missing:
+            rows = [self._rows["media"].find(i, "media") for i in missing]
+            found = codec.records(self._tables["media"].take(rows, columns=_INFO))
+            self._media |= {i: codec.media_from_record(record) for i, record in zip(missing, found)}
+        out = {i: self._media[i] for i in ids}
+        while len(self._media) > MEDIA_ROWS_KEPT:
+            self._media.popitem(last=False)
+        return out
+
     def _open_media(self, media_id: str) -> tuple[MediaRow, Any]:
-        row = self._rows["media"].find(media_id, "media")
-        return self.media(media_id), open_blob(self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0])
-
-
-class _Ids:
-    """id -> row number, in sorted bytes: a fifth of the memory of a dict of strings."""
-
-    def __init__(self, ids: Sequence[str]):
-        raw = np.array([i.encode() for i in ids], dtype=bytes) if ids else np.zeros(0, "S1")
-        self._order = np.argsort(raw, kind="stable")
-        self._sorted = raw[self._order]
-
-    def ids(self) -> list[str]:
-        out = np.empty_like(self._sorted)
-        out[self._order] = self._sorted
-        return [i.decode() for i in out]
-
-    def __contains__(self, wanted: str) -> bool:
-        at = int(np.searchsorted(self._sorted, wanted.encode()))
-        return at < len(self._sorted) and bool(self._sorted[at] == wanted.encode())
-
-    def find(self, wanted: str, kind: str) -> int:
-        at = int(np.searchsorted(self._sorted, wanted.encode()))
-        if wanted not in self:
-            raise ShardError(f"{kind} {wanted} is not in this shard directory")
-        return int(self._order[at])
+        file = self._files_ahead.pop(media_id, None)
+        if file is None:
+            row = self._rows["media"].find(media_id, "media")
+            file = open_blob(self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0])
+        return self.media(media_id), file
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
