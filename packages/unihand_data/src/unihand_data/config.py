@@ -26,9 +26,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def runtime_field(default: Any = ..., **kwargs: Any) -> Any:
-    """A field that changes how a job runs and never what it writes."""
-    return Field(default, json_schema_extra={"runtime": True}, **kwargs)
+def runtime_field(*default: Any, **kwargs: Any) -> Any:
+    """A field that changes how a job runs and never what it writes; arguments as for pydantic's ``Field``."""
+    return Field(*default, json_schema_extra={"runtime": True}, **kwargs)
 
 
 def content_dict(settings: BaseModel) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Words of a clip, from the best source there is: a language model, the data set's narrations, else the measured motion.
+"""Words of a clip from the best source there is: a language model, the data set's narrations, else the measured
+motion; then paraphrases (3.1, step 1).
 
 A model's answer carries its verdict on manipulation too (3.1, step 3). A clip that the model refused to look at is
 ``blocked``, never "irrelevant": it keeps its narrations or its motion description.
@@ -6,18 +7,28 @@ A model's answer carries its verdict on manipulation too (3.1, step 3). A clip t
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unihand_data.curate.clip_state import ClipState
 from unihand_data.curate.human_rows import wrist_motion
+from unihand_data.curate.relevance import measured
 from unihand_data.errors import Reason, Reject
 from unihand_data.language import motion_rules
+from unihand_data.language.annotator import build_backend
+from unihand_data.language.backends import ClipRequest, answer_reject, answer_rows
+from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
+from unihand_data.language.narrations import narration_rows
+from unihand_data.language.paraphrase import Paraphraser, augment_rows
+from unihand_data.language.relevance import combine
 from unihand_data.shards.rows import LanguageRow
-from unihand_data.sources.recording import Narration
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -30,38 +41,64 @@ class Words:
     reject: Reject | None = None
 
 
-def narration_rows(narrations: list[Narration]) -> list[LanguageRow]:
-    """The data set's own sentences, with their spans on the clip's clock."""
-    from unihand_data.language.mirror_words import canonical_spelling
-
-    return [
-        LanguageRow(n.level, n.t0, n.t1, canonical_spelling(n.text.strip()), n.hand, "narration")
-        for n in narrations
-        if n.text.strip()
-    ]
-
-
-class Annotator:
-    """Built once per worker. ``work_dir`` holds the answer cache and the ledger of what was spent."""
+class ClipAnnotator:
+    """Built once per worker. ``work_dir`` holds the answer cache and the account of what was spent, shared by all."""
 
     def __init__(self, language: LanguageSettings, relevance: RelevanceSettings, work_dir: str):
+        folder = Path(work_dir)
+        if language.cache_dir is None:
+            language = language.model_copy(update={"cache_dir": str(folder / "answers")})
         self.language, self.relevance = language, relevance
-        self.backend = None
+        self.backend = build_backend(language, ledger_path=str(folder / "spend.jsonl"))
+        asker = self.backend if hasattr(self.backend, "ask") else None
+        self.paraphraser = (
+            Paraphraser(language, asker, AnswerCache(language.cache_dir)) if language.paraphrase.enabled else None
+        )
 
     def annotate(self, clip: ClipState) -> Words:
-        rows = narration_rows(clip.narrations)
-        if not rows and self.language.motion_rules:
-            rows = self._describe(clip)
-        if not rows:
-            return Words([], reject=Reject(Reason.NO_TEXT, "no narration, no model and nothing measured to describe"))
-        return Words(rows)
+        words = self._ask(clip) if self.backend is not None else Words([])
+        if words.reject is not None:
+            return words
+        if not words.rows and clip.narrations:
+            said = narration_rows(clip.narrations, clip.duration_s)
+            words.rows = said.rows
+            words.figures |= {"narrations_of_others": float(said.other_person), "narrations_empty": float(said.empty)}
+        if not words.rows and self.language.motion_rules:
+            words.rows = self._describe(clip)
+        if not words.rows:
+            words.reject = Reject(Reason.NO_TEXT, "no narration, no model and nothing measured to describe")
+            return words
+        if self.paraphraser is not None:
+            words.rows = augment_rows(words.rows, self.paraphraser.paraphrase(sorted({r.text for r in words.rows})))
+        return words
+
+    def _ask(self, clip: ClipState) -> Words:
+        """The model's rows and verdict. A refusal or an unreadable answer leaves the words to the other sources; an
+        ended budget leaves the whole clip to a later run."""
+        assert self.backend is not None
+        assert clip.media is not None
+        request = clip_request(clip, self.language)
+        answer = self.backend.annotate([request])[0]
+        words = Words([], provenance={"language_status": answer.status, "language_model": answer.model_version})
+        reject = answer_reject(answer)
+        if reject is not None and (reject.reason == Reason.BUDGET or answer.transient):
+            words.reject = Reject(Reason.BUDGET, reject.message)
+            return words
+        verdict = combine(measured(clip, self.relevance), answer, self.relevance)
+        words.figures["relevance_model_score"] = verdict.score
+        if answer.status == "ok":
+            words.provenance["has_readable_text"] = bool(answer.has_readable_text)
+        if self.relevance.enabled and not verdict.is_manipulation:
+            words.reject = verdict.reject()
+            return words
+        words.rows = answer_rows(answer, request, self.backend.name)
+        return words
 
     def _describe(self, clip: ClipState) -> list[LanguageRow]:
         times = np.asarray(clip.clip.pts, float) - clip.clip.t0
-        hands = wrist_motion(clip)
         motions = {
             side: motion_rules.HandMotion(pos, valid, closure=closure, rot=rot)
-            for side, (pos, rot, valid, closure) in hands.items()
+            for side, (pos, rot, valid, closure) in wrist_motion(clip).items()
         }
         return motion_rules.describe_clip(
             times,
@@ -75,3 +112,47 @@ class Annotator:
     def close(self) -> None:
         if self.backend is not None:
             self.backend.close()
+
+
+def clip_request(clip: ClipState, settings: LanguageSettings) -> ClipRequest:
+    """What a model is asked about a clip: one window per second (a rest below half a second joins the last)."""
+    if clip.media is None:
+        raise ValueError("a model is asked after the clip is encoded")
+    end = clip.duration_s
+    edges = np.arange(0.0, end, 1.0).tolist()
+    if len(edges) > 1 and end - edges[-1] < 0.5:
+        edges.pop()
+    windows = tuple(zip(edges, [*edges[1:], end]))
+    context = tuple(n.text for n in clip.narrations) if settings.narrations_as_context else ()
+    frames: tuple[bytes, ...] = ()
+    times: tuple[float, ...] = ()
+    if settings.send == "frames":
+        times, frames = _still_pictures(clip, settings.fps)
+    return ClipRequest(
+        clip_id=clip.clip_id,
+        content_hash=clip.media.media_id,
+        windows=windows,
+        video=None if frames else clip.media.path,
+        frames=frames,
+        frame_times=times,
+        context=context,
+    )
+
+
+def _still_pictures(clip: ClipState, fps: float) -> tuple[tuple[float, ...], tuple[bytes, ...]]:
+    """JPEG pictures of the encoded clip at ``fps``, at its own time stamps."""
+    import cv2
+
+    from unihand_data.video.decode import open_reader
+
+    assert clip.media is not None
+    pts = np.asarray(clip.clip.pts, float) - clip.clip.t0
+    wanted = np.unique([int(np.argmin(np.abs(pts - t))) for t in np.arange(0.0, pts[-1] + 1e-9, 1.0 / fps)])
+    reader = open_reader(clip.media.path)
+    try:
+        pictures = [
+            cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes() for _, _, picture in reader.frames(pts[wanted])
+        ]
+    finally:
+        reader.close()
+    return tuple(pts[wanted].tolist()), tuple(pictures)

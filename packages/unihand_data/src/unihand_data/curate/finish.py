@@ -44,19 +44,24 @@ class ShardSink:
     def __init__(self, staging_dir: str):
         self.staging_dir = staging_dir
 
-    def __call__(self, part: str, units: list[Unit]) -> None:
+    def __call__(self, units: list[Unit], losses: list[RejectRow]) -> None:
         rows: list[ClipRows] = [unit.body for unit in units]
         staging.write_part(
             self.staging_dir,
             [episode for r in rows for episode in r.episodes],
             [media for r in rows for media in r.media],
             [sample for r in rows for sample in r.samples],
+            losses,
         )
 
 
-def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], dict[str, int]]:
+def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], list[str], dict[str, int]]:
     """Every loss the ledger knows, with one row of level ``item`` for each item that left nothing behind, and the
-    item counts of docs/contract.md, section 4: an item is written if a row of it was, else rejected."""
+    item counts of docs/contract.md, section 4: an item is written if a row of it was, else rejected.
+
+    Returns:
+        all reject rows, all items, and the counts.
+    """
     rows = [RejectRow(**record) for record in ledger.rejects().to_pylist()]
     units = ledger.rows(["id", "parent", "item", "uri", "status", "reason"])
     done = units.group_by("item").agg(
@@ -80,7 +85,7 @@ def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], dict[str, int]]:
             reason, message = Reason.DUPLICATE.value, f"{uri}: the same content as another item of this input"
         rows.append(RejectRow(item, "item", "finish", reason, message, uri))
     written = int(done["written"].sum())
-    return rows, {"inputs": len(done), "written": written, "rejected": len(done) - written}
+    return rows, done["item"].to_list(), {"inputs": len(done), "written": written, "rejected": len(done) - written}
 
 
 def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobResult, *, ignored: int) -> int:
@@ -88,7 +93,7 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
     from unihand_data.report.build import write_report
 
     ledger = Ledger(arguments.output, result.content_hash)
-    rejects, inputs = reject_rows(ledger)
+    rejects, items, inputs = reject_rows(ledger)
     if rejects:
         staging.write_part(arguments.staging_dir, rejects=rejects)
     config: dict[str, Any] = json.loads(json.dumps(content_dict(settings), default=str))
@@ -99,6 +104,7 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
         config=config,
         inputs={**inputs, "ignored": ignored},
         run_id=result.run_id,
+        settled=items,
         new_version=arguments.new_version,
         clean=True,
     )

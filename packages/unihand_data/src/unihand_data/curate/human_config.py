@@ -6,14 +6,27 @@ from typing import Literal
 
 from pydantic import Field
 
-from unihand_data.config import Settings
+from unihand_data.config import Settings, runtime_field
 from unihand_data.curate.motion_quality import MotionSettings
 from unihand_data.curate.tasks import TaskSettings
 from unihand_data.geometry.camera_motion import CameraSettings
 from unihand_data.hands.config import HandsSettings
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.runner.settings import RunnerSettings
-from unihand_data.video.settings import VideoSettings
+from unihand_data.video.encode import EncodeSettings
+from unihand_data.video.scan import ScanSettings
+from unihand_data.video.segment import SegmentSettings
+from unihand_data.video.worker import VideoWorkerSettings
+
+
+class VideoSettings(Settings):
+    """Scanning, cutting and storing; ``rectified_hfov_deg`` is the pinhole a fisheye picture is turned into."""
+
+    scan: ScanSettings = Field(default_factory=ScanSettings)
+    segment: SegmentSettings = Field(default_factory=SegmentSettings)
+    encode: EncodeSettings = Field(default_factory=EncodeSettings)
+    rectified_hfov_deg: float = Field(90.0, gt=20, lt=150)
+    worker: VideoWorkerSettings = runtime_field(default_factory=VideoWorkerSettings)
 
 
 class HumanVideoSettings(Settings):
@@ -30,4 +43,4 @@ class HumanVideoSettings(Settings):
     language: LanguageSettings = Field(default_factory=LanguageSettings)
     tasks: TaskSettings = Field(default_factory=TaskSettings)
     mirror: bool = True
-    runner: RunnerSettings = Field(default_factory=RunnerSettings, json_schema_extra={"runtime": True})
+    runner: RunnerSettings = runtime_field(default_factory=RunnerSettings)

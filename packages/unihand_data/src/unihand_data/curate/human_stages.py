@@ -19,14 +19,16 @@ from unihand_data.curate.clip_state import ClipRows, ClipState, Origin
 from unihand_data.curate.human_config import HumanVideoSettings
 from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode
-from unihand_data.curate.motion_quality import clip_figures, verdict
+from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
+from unihand_data.curate.relevance import measured
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.estimator import HandEstimator
+from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.ids import make_id
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow
 from unihand_data.sources.recording import HumanSource, Narration, Recording
+from unihand_data.video.clip import ClipRef
 
 
 def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
@@ -49,39 +51,47 @@ class _Stage:
 
 
 class OpenAndSplit(_Stage):
-    """Recording -> clips: check the stream, find shot cuts, plan clips of at most ten seconds on narration bounds."""
+    """Recording -> clips: one decoding pass finds damage and shot cuts, then clips of at most ten seconds are planned
+    on narration bounds. A fisheye camera gets the pinhole it will be rectified to."""
 
     def __init__(self, settings: HumanVideoSettings, source: Callable[[], HumanSource]):
         super().__init__(settings)
         from unihand_data.video.worker import VideoWorker
 
         self.source = source()
-        self.video = VideoWorker(settings.video)
+        self.video = VideoWorker(settings.video.worker)
         self.version = content_hash(settings)
 
     def __call__(self, unit: Unit) -> list[Unit]:
-        from unihand_data.video.plan import plan_recording
+        from unihand_data.video.segment import plan_clips
 
         recording = self.source.open(unit.body)
         if recording.video is None:
             raise Reject(
                 Reason.MISSING_FILE,
-                f"{unit.uri}: the annotation's video is not here; put it beside it or pass its folder (--videos).",
+                f"{unit.uri}: the annotation's video is not here; put it beside it or pass its folder (--videos)",
             )
-        plan = plan_recording(self.video, recording, self.settings.video)
-        unit.rejects.extend(plan.losses)
-        clips = [self._unit(unit, recording, ref, fps) for ref, fps in zip(plan.clips, plan.rates)]
+        video = self.settings.video
+        scan = self.video.scan(recording.video, video.scan)
+        plan = plan_clips(
+            scan.info.pts, scan.cuts, recording.narrations, scan.damaged, video.segment, name=recording.item.uri
+        )
+        losses = [*scan.losses(), *plan.losses]
+        clips = [self._unit(unit, recording, scan.clip(i0, i1), scan.info.fps) for i0, i1 in plan]
         if not clips:
-            reason, message = Reason.TOO_SHORT, f"{unit.uri}: no stretch is long enough for a clip"
-            if plan.losses:
-                reason, message = plan.losses[0].reason, plan.losses[0].message
-            raise Reject(reason, message, frames=plan.frames, duration_s=plan.duration_s)
-        clips[0].rejects = [*unit.rejects]  # losses travel with the first clip, so that they are written once
+            why = losses[0] if losses else Reject(Reason.TOO_SHORT, f"{unit.uri}: nothing is long enough for a clip")
+            raise Reject(why.reason, why.message, frames=scan.info.frames, duration_s=scan.info.duration_s)
+        clips[0].rejects = [*unit.rejects, *losses]  # they travel with the first clip, so that they are written once
         return clips
 
-    def _unit(self, unit: Unit, recording: Recording, ref, fps: float) -> Unit:
-        span = round(ref.t0 * 1e6), round(ref.t1 * 1e6)
-        clip_id = make_id("clip", recording.content_id, *span, self.version)
+    def _unit(self, unit: Unit, recording: Recording, ref: ClipRef, fps: float) -> Unit:
+        from unihand_data.hands.mediapipe_estimator import view_camera
+        from unihand_data.video.undistort import rectified_intrinsics
+
+        ref.intrinsics = recording.intrinsics or view_camera(ref, self.settings.hands.assumed_hfov_deg)
+        if ref.intrinsics.model != "none":
+            ref.undistort_to = rectified_intrinsics(ref.intrinsics, hfov_deg=self.settings.video.rectified_hfov_deg)
+        clip_id = make_id("clip", recording.content_id, round(ref.t0 * 1e6), round(ref.t1 * 1e6), self.version)
         clip = ClipState(
             clip_id=clip_id,
             origin=Origin(
@@ -105,9 +115,10 @@ class OpenAndSplit(_Stage):
                 "config": self.version,
                 "t0": ref.t0,
                 "t1": ref.t1,
+                "intrinsics": ref.intrinsics.source,
             },
         )
-        return Unit(clip_id, unit.item, unit.uri, clip)
+        return Unit(clip_id, unit.item, f"{recording.item.uri}#t={ref.t0:.3f},{ref.t1:.3f}", clip)
 
     def close(self) -> None:
         self.video.close()
@@ -123,7 +134,7 @@ def _narrations_on_clip(narrations: list[Narration], t0: float, t1: float) -> li
     return out
 
 
-def _annotated(recording: Recording, ref):
+def _annotated(recording: Recording, ref: ClipRef) -> HandResult | None:
     """Hands and camera the data set brings, on the clip's frames; None when it brings no hands."""
     if not recording.hands:
         return None
@@ -188,8 +199,6 @@ class ScreenClip(_Stage):
     """Motion-quality filter, then the CPU's answer to 'is this manipulation at all' (3.1, steps 2 and 3)."""
 
     def __call__(self, unit: Unit) -> list[Unit]:
-        from unihand_data.language.relevance import screen_motion
-
         clip: ClipState = unit.body
         assert clip.hands is not None
         times = clip.clip.pts - clip.clip.t0
@@ -197,10 +206,15 @@ class ScreenClip(_Stage):
         reasons = verdict(clip.figures, self.settings.motion)
         if reasons:
             raise _clip_reject(clip, reasons[0][0], "; ".join(text for _, text in reasons))
-        relevance = screen_motion(clip.hands, clip.camera, times, self.settings.relevance)
-        clip.figures.update({f"relevance_{k}": v for k, v in relevance.figures.items()})
-        if not relevance.keep:
-            raise _clip_reject(clip, Reason.NOT_MANIPULATION, relevance.why)
+        if why := camera_verdict(clip.figures, self.settings.motion):
+            clip.camera = None
+            clip.figures["camera_refused"] = 1.0
+            clip.provenance["camera"] = f"none: {why}"
+        if self.settings.relevance.enabled:
+            relevance = measured(clip, self.settings.relevance)
+            clip.figures.update({k: float(v) for k, v in relevance.figures.items()})
+            if (reject := relevance.reject()) is not None:
+                raise _clip_reject(clip, reject.reason, reject.message)
         return [unit]
 
 
@@ -211,13 +225,14 @@ class EncodeClip(_Stage):
         super().__init__(settings)
         from unihand_data.video.worker import VideoWorker
 
-        self.video = VideoWorker(settings.video)
+        self.video = VideoWorker(settings.video.worker)
         self.folder = Path(work_dir) / "media"
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
-        clip.media = self.video.encode(clip.clip, str(self.folder / f"{clip.clip_id}.mp4"), licence=clip.origin.licence)
+        path = self.folder / f"{clip.clip_id}.mp4"
+        clip.media = self.video.encode(clip.clip, path, self.settings.video.encode, licence=clip.origin.licence)
         return [unit]
 
     def close(self) -> None:
@@ -229,9 +244,9 @@ class AnnotateClip(_Stage):
 
     def __init__(self, settings: HumanVideoSettings, work_dir: str):
         super().__init__(settings)
-        from unihand_data.curate.annotate import Annotator
+        from unihand_data.curate.annotate import ClipAnnotator
 
-        self.annotator = Annotator(settings.language, settings.relevance, work_dir)
+        self.annotator = ClipAnnotator(settings.language, settings.relevance, work_dir)
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body

@@ -25,7 +25,7 @@ class MotionSettings(Settings):
     min_confidence: float | None = 0.3  # mean detection confidence over seen frames
     max_gap_s: float | None = 2.5  # longest stretch inside the clip without any hand
     max_dba_px: float | None = 8.0  # dense bundle adjustment residual in pixels of the source
-    max_jitter_pos_m: float | None = 0.02  # RMS of wrist minus its smoothed path
+    max_jitter_pos_m: float | None = 0.03  # RMS of wrist minus its smoothed path
     max_jitter_rot_deg: float | None = 15.0
     max_jump_ratio: float | None = 0.05  # share of steps that no hand can make
     jump_speed_m_s: float = 4.0
@@ -37,11 +37,16 @@ class MotionSettings(Settings):
     outlier_floor_m_s: float = 2.5
 
 
+#: figures that are also taken in the world
+WORLD_FIGURES = ("jitter_pos", "jump_ratio")
+
+
 def wrist_in_world(track: HandTrack, camera: CameraTrack | None) -> np.ndarray:
     """(T, 3) wrist positions in the camera track's world; in the camera frame where no motion is known."""
     if camera is None or camera.method == "none":
         return track.wrist_pos
-    return np.einsum("tij,tj->ti", camera.pose[:, :3, :3], track.wrist_pos) + camera.pose[:, :3, 3]
+    world = np.einsum("tij,tj->ti", camera.pose[:, :3, :3], track.wrist_pos) + camera.pose[:, :3, 3]
+    return np.where(camera.valid[:, None], world, np.nan)
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
@@ -120,6 +125,9 @@ def clip_figures(
 ) -> dict[str, float]:
     """All figures of a clip, per hand with the suffix ``_left`` / ``_right`` and pooled without.
 
+    Hands are judged in the camera frame, where only their own estimate shows; ``world_jitter_pos`` and
+    ``world_jump_ratio`` judge hands and camera together (see :func:`camera_verdict`).
+
     ``reliability`` in [0, 1] is the product of soft scores: a recipe may weight by it where this filter keeps a clip.
     """
     frames = len(times)
@@ -132,7 +140,11 @@ def clip_figures(
     for side, track in tracks.items():
         seen = track.valid & ~track.interpolated
         any_seen |= seen
-        per_hand = hand_figures(track, wrist_in_world(track, camera), times, settings)
+        per_hand = hand_figures(track, track.wrist_pos, times, settings)
+        if camera is not None and camera.method != "none":
+            world = hand_figures(track, wrist_in_world(track, camera), times, settings)
+            per_hand |= {f"world_{name}": world[name] for name in WORLD_FIGURES}
+            per_hand |= {name: world[name] for name in ("travel", "speed")}
         per_hand["seen_ratio"] = float(seen.mean())
         per_hand["interp_ratio"] = float((track.valid & track.interpolated).mean())
         per_hand["det_mean"] = float(np.mean(track.confidence[seen])) if seen.any() else np.nan
@@ -149,8 +161,23 @@ def clip_figures(
                        ("spectral_hf", np.nanmax), ("travel", np.nansum)):  # fmt: skip
         values = np.array([figures[f"{name}_left"], figures[f"{name}_right"]])
         figures[name] = float(pool(values)) if np.isfinite(values).any() else np.nan
+    for name in WORLD_FIGURES:
+        values = np.array([figures.get(f"world_{name}_{side}", np.nan) for side in tracks])
+        if np.isfinite(values).any():
+            figures[f"world_{name}"] = float(np.nanmax(values))
     figures["reliability"] = _reliability(figures, settings)
     return figures
+
+
+def camera_verdict(figures: dict[str, float], settings: MotionSettings) -> str:
+    """Why the camera's track cannot be used with these hands, or empty. Hands that are steady in the camera frame and
+    jump in the world are carried by a wrong camera: then the clip stays and its EEF slots are masked."""
+    jitter, jumps = figures.get("world_jitter_pos", 0.0), figures.get("world_jump_ratio", 0.0)
+    if settings.max_jitter_pos_m is not None and jitter > settings.max_jitter_pos_m:
+        return f"wrist jitter in the world {jitter:.3g} m against {settings.max_jitter_pos_m}"
+    if settings.max_jump_ratio is not None and jumps > settings.max_jump_ratio:
+        return f"share of impossible steps in the world {jumps:.3g} against {settings.max_jump_ratio}"
+    return ""
 
 
 def _reliability(figures: dict[str, float], settings: MotionSettings) -> float:

@@ -51,7 +51,7 @@ def plan_lines(settings: HumanVideoSettings, source: HumanSource, stages: list[S
     if settings.language.backend == "none":
         lines.append("language: narrations of the data set, else the motion describer; no calls, no cost")
     else:
-        clip = settings.video.max_clip_s
+        clip = settings.video.segment.max_seconds
         pieces = [min(clip, d - i * clip) for d in durations for i in range(int(d // clip) + 1) if d - i * clip > 0.5]
         lines.append(f"language: {estimate_durations(pieces, settings.language).sentence()}")
     return lines

@@ -1,4 +1,4 @@
-"""The training index of a human row: motion generation, continuation and description (paper 5.2.2, docs/contract.md, section 3).
+"""The training index of a human row: motion generation, continuation and description (paper 5.2.2, contract section 3).
 
 Every start frame is listed; chunk length, stride and history are training settings, so a sample only says how many
 frames it has before and after it.

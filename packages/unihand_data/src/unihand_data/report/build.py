@@ -10,12 +10,14 @@ import base64
 import io
 import json
 from collections import Counter, defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unihand_data.report import charts, overlay
+from unihand_data.shards.append import read_parquet
 from unihand_data.shards.catalogue import inspect
 from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import EpisodeRow
@@ -45,12 +47,21 @@ def _jpeg(image: np.ndarray) -> str:
     return base64.b64encode(io.BytesIO(data).getvalue()).decode()
 
 
+def _pictures(reader: ShardReader, row: EpisodeRow, frames: np.ndarray) -> list[np.ndarray]:
+    """The first view at these frames of the row, found by time and flipped for a twin, as training reads them."""
+    camera = row.cameras[0]
+    stored = reader.media(camera.media_id).pts
+    times = row.timestamps[frames] + camera.t_offset if camera.pts is None else camera.pts[frames]
+    numbers = [int(np.argmin(np.abs(stored - t))) for t in times] if stored is not None else frames.tolist()
+    found = reader.frames(camera.media_id, numbers)
+    return [np.ascontiguousarray(found[n][:, ::-1] if camera.mirrored else found[n]) for n in numbers]
+
+
 def _clip_section(reader: ShardReader, row: EpisodeRow, pictures: int) -> dict[str, Any]:
     frames = np.unique(np.linspace(0, row.frames - 1, pictures + 2).round().astype(int)[1:-1])
     pixels = {side: overlay.keypoints_pixels(row, side) for side in overlay.COLOURS}
     images = []
-    for index, image in zip(frames.tolist(), reader.frames(row, frames.tolist(), view=row.cameras[0].view)):
-        picture = np.ascontiguousarray(image)
+    for index, picture in zip(frames.tolist(), _pictures(reader, row, frames)):
         overlay.draw_row(row, index, picture, pixels)
         images.append({"data": _jpeg(picture), "caption": f"t = {row.timestamps[index]:.2f} s"})
     tops, fronts = {}, {}
@@ -102,8 +113,8 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
 
     reader = reader or ShardReader(directory)
     summary = inspect(directory)
-    manifest = reader.manifest()
-    index = reader.episode_index(["episode_id", "parent_id", "source", "licence", "shareable", "quality", "language"])
+    manifest = asdict(reader.manifest)
+    index = reader.episode_columns(["episode_id", "parent_id", "source", "licence", "shareable", "quality", "language"])
     chosen = _choose([(r["episode_id"], r["parent_id"]) for r in index], clips)
     sections = [_clip_section(reader, reader.episode(i), pictures) for i in chosen]
 
@@ -188,8 +199,13 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
 
 def _reject_table(reader: ShardReader) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in reader.rejects():
-        groups[(row.level, row.stage, row.reason)].append({"s": row.duration_s, "message": row.message})
+    for file in reader.manifest.rejects:
+        for row in read_parquet(
+            reader.store, file.name, ["level", "stage", "reason", "message", "duration_s"]
+        ).to_pylist():
+            groups[(row["level"], row["stage"], row["reason"])].append(
+                {"s": row["duration_s"], "message": row["message"]}
+            )
     return [
         {
             "level": level,
