@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import CameraTrack
+from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.hands import ik, skeleton
 from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.track import HandTrack, Side
@@ -147,17 +147,20 @@ def _bracket(valid: np.ndarray, times: np.ndarray, pts: np.ndarray) -> _Bracket:
 def _on_clip(track: HandTrack, times: np.ndarray, clip: ClipRef) -> HandTrack:
     if track.figures.get("needs_fit"):
         track, times = _fitted(track, times, clip)
-    out = resample_track(track, times, clip.pts)
+    return fill_keypoints(resample_track(track, times, clip.pts), clip.view_intrinsics)
+
+
+def fill_keypoints(out: HandTrack, camera: Intrinsics | None) -> HandTrack:
+    """Pose the model where valid frames have no keypoints, and project where they have no pixels. Changes ``out``."""
     missing = out.valid & ~np.isfinite(out.keypoints).all((1, 2))
-    if missing.any() and not track.figures.get("fitted"):
-        hand = _mano(track.side) if track.hand_model == "mano" else None
+    if missing.any() and not out.figures.get("fitted"):
+        hand = _mano(out.side) if out.hand_model == "mano" else None
         if hand is None:
             posed = skeleton.forward(out.theta, out.wrist_pos, out.wrist_rot, out.side, out.hand_scale)
             out.figures["keypoints_generic"] = 1.0
         else:
             posed = hand.forward(out.theta, out.wrist_pos, out.wrist_rot, out.beta)[0]
         out.keypoints[missing] = posed[missing]
-    camera = clip.view_intrinsics
     unknown = out.valid & ~np.isfinite(out.keypoints_px).any((1, 2))
     if camera is not None and unknown.any():
         p = out.keypoints[unknown]

@@ -16,7 +16,6 @@ import numpy as np
 
 from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.skeleton import rest_keypoints
-from unihand_data.hands.track import BONES
 
 _PALM_BONES = [(0, 5), (0, 9), (0, 13), (0, 17), (5, 17)]
 
@@ -96,10 +95,3 @@ def solve_hands(world: np.ndarray, px: np.ndarray, camera: Intrinsics, hand_scal
 def _longest(px: np.ndarray) -> float:
     palm = px[[0, 1, 5, 9, 13, 17]]
     return float(np.linalg.norm(palm[:, None] - palm[None], axis=-1).max())
-
-
-def bone_ratio(points: np.ndarray) -> np.ndarray:
-    """(T,) all bones of (T, 21, 3) keypoints over those of the nominal hand."""
-    rest = rest_keypoints("right")
-    nominal = sum(float(np.linalg.norm(rest[b] - rest[a])) for a, b in BONES)
-    return sum(np.linalg.norm(points[:, b] - points[:, a], axis=-1) for a, b in BONES) / nominal
