@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--work-ms", type=float, default=100.0, help="CPU time of a clip; real ones take seconds")
     parser.add_argument("--cpus", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--memory", type=int, nargs="*", default=[20, 200], help="recordings of 50 clips; [] skips")
+    parser.add_argument("--memory", type=int, nargs="*", default=[4, 40], help="recordings of 50 clips; [] skips")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)  # the child process of one figure
     given = parser.parse_args()
     if given.memory_of:

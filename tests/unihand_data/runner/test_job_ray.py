@@ -48,8 +48,9 @@ def test_ray_and_the_plain_loop_give_the_same_ids_and_a_second_run_adds_nothing(
 
 @pytest.mark.parametrize("kind", ["tasks", "kept per worker", "a pool of actors"])
 def test_every_kind_of_worker_gives_the_same_ids(toy, tmp_path, staged_ids, undisturbed, kind):
+    settings = {"units_per_task": 3} if kind == "tasks" else None
     workers = {"actor": kind != "tasks", "workers": 1 if kind == "a pool of actors" else None}
-    run(toy, tmp_path / "out", **workers)
+    run(toy, tmp_path / "out", settings, **workers)
     assert staged_ids(tmp_path / "out") == undisturbed[0]
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -72,7 +73,12 @@ def test_a_submitted_job_writes_the_same_ids_and_its_metrics_can_be_scraped(
     def submit(output: str) -> subprocess.CompletedProcess:
         command = [str(BIN / "ray"), "job", "submit", "--address", address, "--working-dir", str(work), "--"]
         command += [sys.executable, "toy_job.py", output, "{}", "{}"]
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
+        for _ in range(5):  # the agent that starts jobs may come up some seconds after the dashboard answers
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
+            if "No available agent" not in done.stdout + done.stderr:
+                break
+            time.sleep(2)
+        return done
 
     done = submit(str(tmp_path / "there"))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -222,6 +222,7 @@ def _engine(
                 kill_attempts=settings.kill_attempts,
                 restorable=restorable,
                 units_per_part=settings.units_per_part,
+                units_per_task=settings.units_per_task,
                 wave_units=settings.wave_units,
                 on_wave=on_wave,
             )

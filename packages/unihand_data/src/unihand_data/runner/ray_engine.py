@@ -38,6 +38,7 @@ class Crew:
     kill_attempts: int
     restorable: tuple[str, ...]
     before_split: bool
+    units_per_task: int
 
     def guard(self) -> Guard:
         return Guard(
@@ -59,6 +60,7 @@ def run_ray(
     kill_attempts: int,
     restorable: tuple[str, ...],
     units_per_part: int,
+    units_per_task: int,
     wave_units: int,
     on_wave: Callable[[int], None] = lambda n: None,
 ) -> Iterator[PartSummary]:
@@ -69,7 +71,16 @@ def run_ray(
     split_at = next((i for i, op in enumerate(ops) if op.splits), -1)
     crews = [
         # One journal folder per operator: a unit that left one operator is a new case in the next.
-        Crew(run_id, i, op, f"{journal_dir}/{i}", kill_attempts, restorable, before_split=i <= split_at)
+        Crew(
+            run_id,
+            i,
+            op,
+            f"{journal_dir}/{i}",
+            kill_attempts,
+            restorable,
+            before_split=i <= split_at,
+            units_per_task=units_per_task,
+        )
         for i, op in enumerate(ops)
     ]
     source = iter(parcels)
@@ -106,7 +117,11 @@ def _add_op(data: Any, crew: Crew) -> Any:
     # Different arguments keep Ray from fusing the operator after a split into the one before, where all clips of a
     # recording would run in one task. A byte of bookkeeping memory is such a difference.
     args["memory"] = (op.memory_mb << 20) + crew.index + 1
-    common = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
+    common = {
+        "batch_size": 1 if crew.before_split else crew.units_per_task,
+        "batch_format": "pyarrow",
+        "zero_copy_batch": True,
+    }
     if op.pool:
         return data.map_batches(
             _ActorCrew,

@@ -26,6 +26,8 @@ class RunnerSettings(Settings):
         stages: overrides by stage name; an unknown name is an error when the job starts.
         units_per_part: units that share a staging part. A kill loses at most the work of parts not yet written, so
             small is safe and large is few files; 32 suits clips on one machine, 256 a cluster.
+        units_per_task: units a task takes after the split. One suits clips (seconds of work each); for rows that cost
+            milliseconds take some dozens, since a task of Ray costs a few milliseconds itself.
         wave_units: input items listed, looked up in the ledger and handed to Ray at a time; bounds the driver's memory.
         kill_attempts: deaths of a worker without a fault trace (SIGKILL, out of memory) one unit may cause or witness
             before it becomes a reject ``crashed``. Deaths with a trace (a segfault) count towards the stage's attempts.
@@ -42,6 +44,7 @@ class RunnerSettings(Settings):
     engine: Literal["ray", "local"] = runtime_field("ray")
     stages: dict[str, StageSettings] = runtime_field({})
     units_per_part: int = runtime_field(32, ge=1)
+    units_per_task: int = runtime_field(1, ge=1)
     wave_units: int = runtime_field(5000, ge=1)
     kill_attempts: int = runtime_field(5, ge=1)
     max_reject_share: float | None = runtime_field(0.5, ge=0, le=1)
