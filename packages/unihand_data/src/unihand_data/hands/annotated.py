@@ -150,11 +150,11 @@ def _on_clip(track: HandTrack, times: np.ndarray, clip: ClipRef) -> HandTrack:
     return fill_keypoints(resample_track(track, times, clip.pts), clip.view_intrinsics)
 
 
-def fill_keypoints(out: HandTrack, camera: Intrinsics | None) -> HandTrack:
+def fill_keypoints(out: HandTrack, camera: Intrinsics | None, mano_dir: str | None = None) -> HandTrack:
     """Pose the model where valid frames have no keypoints, and project where they have no pixels. Changes ``out``."""
     missing = out.valid & ~np.isfinite(out.keypoints).all((1, 2))
     if missing.any() and not out.figures.get("fitted"):
-        hand = _mano(out.side) if out.hand_model == "mano" else None
+        hand = _mano(out.side, mano_dir) if out.hand_model == "mano" else None
         if hand is None:
             posed = skeleton.forward(out.theta, out.wrist_pos, out.wrist_rot, out.side, out.hand_scale)
             out.figures["keypoints_generic"] = 1.0
@@ -170,11 +170,11 @@ def fill_keypoints(out: HandTrack, camera: Intrinsics | None) -> HandTrack:
     return out
 
 
-@lru_cache(maxsize=2)
-def _mano(side: Side) -> ManoHand | None:
+@lru_cache(maxsize=4)
+def _mano(side: Side, folder: str | None) -> ManoHand | None:
     from unihand_data.hands.mano import load_mano
 
-    return load_mano(side)
+    return load_mano(side, folder)
 
 
 def _fitted(track: HandTrack, times: np.ndarray, clip: ClipRef) -> tuple[HandTrack, np.ndarray]:

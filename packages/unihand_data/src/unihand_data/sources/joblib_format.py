@@ -1,4 +1,4 @@
-"""joblib's array files (HaWoR's ``world_space_res.pth`` is one), through the allow-list.
+"""joblib's array files (HaWoR's ``world_space_res.pth`` is one: tensors and an array), through the allow-list.
 
 joblib writes a pickle in which each array is a small wrapper object; the raw numbers follow in the stream right behind
 the operation that fills the wrapper in, after one byte that says how much padding comes first.
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from unihand_data.sources.pickle_standins import Dtype, NdarrayName, _checked_shape, _Frozen, finish
-from unihand_data.sources.unpickle import SafeUnpickler
+from unihand_data.sources.unpickle import SafeUnpickler, tensor_names
 
 _WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 
 
 def looks_like_joblib(data: bytes) -> bool:
-    return b"NumpyArrayWrapper" in data[:4096]
+    """The first array may come late: HaWoR writes four tensors before it."""
+    return b"NumpyArrayWrapper" in data
 
 
 class _Wrapper(metaclass=_Frozen):
@@ -35,7 +36,7 @@ class _Wrapper(metaclass=_Frozen):
 
 class _JoblibUnpickler(SafeUnpickler):
     def __init__(self, data: bytes, source: str):
-        super().__init__(io.BytesIO(data), source, {_WRAPPER: _Wrapper})
+        super().__init__(io.BytesIO(data), source, {_WRAPPER: _Wrapper, **tensor_names(source)})
         self.size = len(data)
 
     def load_build(self) -> None:

@@ -50,6 +50,15 @@ class NdarrayName(metaclass=_Frozen):
         raise TypeError("numpy.ndarray is never called by a data pickle")
 
 
+class ListName(metaclass=_Frozen):
+    """The name ``list``, only ever the argument of a ``defaultdict``."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        raise TypeError("list is never called by a data pickle")
+
+
 class Dtype(metaclass=_Frozen):
     """A dtype: its short code, then its byte order from the state. Structured dtypes are refused."""
 
@@ -165,6 +174,13 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _default_dict(factory: Any = None) -> dict[Any, Any]:
+    """A plain dict: what is missing stays missing."""
+    if factory not in (None, ListName):
+        raise ValueError("a defaultdict of something else than lists")
+    return {}
+
+
 def _empty_bytes(*args: Any) -> bytes:
     if args:
         raise ValueError("bytes(...) with arguments")
@@ -223,7 +239,11 @@ def _make_allowed() -> dict[tuple[str, str], Any]:
         ("_codecs", "encode"): _Call(_encode),
         ("__builtin__", "bytes"): _Call(_empty_bytes),
         ("builtins", "bytes"): _Call(_empty_bytes),
+        **{(m, t.__name__): _Call(t) for m in ("builtins", "__builtin__") for t in (set, frozenset)},
         ("collections", "OrderedDict"): collections.OrderedDict,
+        ("collections", "defaultdict"): _Call(_default_dict),
+        ("__builtin__", "list"): ListName,
+        ("builtins", "list"): ListName,
         ("copy_reg", "_reconstructor"): _Call(_reconstructor),
         ("copyreg", "_reconstructor"): _Call(_reconstructor),
         ("__builtin__", "object"): NdarrayName,

@@ -239,9 +239,13 @@ class _TensorUnpickler(SafeUnpickler):
 
 
 def _unpickler(data: bytes, source: str, extra: dict[tuple[str, str], Any] | None = None) -> SafeUnpickler:
-    """For a plain pickle; tensors inside it carry their storage as bytes (``_load_from_bytes``)."""
-    load = _Call(lambda raw: _tensor_bytes(raw, source))
-    return SafeUnpickler(io.BytesIO(data), source, {("torch.storage", "_load_from_bytes"): load, **(extra or {})})
+    """For a plain pickle."""
+    return SafeUnpickler(io.BytesIO(data), source, {**tensor_names(source), **(extra or {})})
+
+
+def tensor_names(source: str) -> dict[tuple[str, str], Any]:
+    """What a pickle outside ``torch.save`` asks for: tensors inside it carry their storage as bytes."""
+    return {("torch.storage", "_load_from_bytes"): _Call(lambda raw: _tensor_bytes(raw, source))}
 
 
 def _torch_zip(z: zipfile.ZipFile, source: str) -> Any:
