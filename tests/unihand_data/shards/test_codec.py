@@ -94,7 +94,7 @@ def same(a, b) -> bool:
     return a == b or (a != a and b != b)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(episodes(), min_size=1, max_size=3))
 def test_any_episode_row_comes_back_from_arrow_as_it_went(rows):
     table = codec.table([codec.episode_to_record(r) for r in rows], schema.EPISODES)

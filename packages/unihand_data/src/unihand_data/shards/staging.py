@@ -98,8 +98,8 @@ def parts(store: Store) -> list[str]:
     return [n for n in store.names("", ".parquet") if n.startswith("part-")]
 
 
-def read_kind(store: Store, name: str, kind: str) -> pa.Table:
-    """Rows of one kind of one part, in the columns of ``KINDS[kind]`` plus ``id``.
+def read_kind(store: Store, name: str, kind: str, fields: Sequence[str] | None = None) -> pa.Table:
+    """Rows of one kind of one part, in the columns of ``KINDS[kind]`` (or only ``fields`` of them) plus ``id``.
 
     Raises:
         ShardError: the part is not readable or was written under another schema version.
@@ -116,18 +116,19 @@ def read_kind(store: Store, name: str, kind: str) -> pa.Table:
             groups = [
                 g for g in range(file.num_row_groups) if _kind_of(file.metadata.row_group(g), column) in (kind, None)
             ]
-            data = file.read_row_groups(groups, columns=["kind", "id", kind]) if groups else None
+            wanted = [kind] if fields is None else [f"{kind}.{f}" for f in fields]
+            data = file.read_row_groups(groups, columns=["kind", "id", *wanted]) if groups else None
     except (pa.ArrowInvalid, OSError) as error:
         raise ShardError(
             f"staging part {store.uri(name)} cannot be read ({error}); remove it and run the job again"
         ) from error
-    columns = [*KINDS[kind], pa.field("id", pa.string())]
+    names = KINDS[kind].names if fields is None else list(fields)
+    columns = pa.schema([*(KINDS[kind].field(n) for n in names), pa.field("id", pa.string())])
     if data is None:
-        return pa.schema(columns).empty_table()
+        return columns.empty_table()
     data = data.filter(pc.equal(data["kind"], kind)).combine_chunks()
-    structs = data[kind].combine_chunks()
-    arrays = [structs.field(i) for i in range(structs.type.num_fields)] + [data["id"].combine_chunks()]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(columns))
+    arrays = [data[kind].combine_chunks().field(n) for n in names] + [data["id"].combine_chunks()]
+    return pa.Table.from_arrays(arrays, schema=columns)
 
 
 def collect(store: Store, kind: str, skip: set[str], *, rows_per_batch: int) -> Iterator[pa.Table]:
@@ -140,7 +141,7 @@ def collect(store: Store, kind: str, skip: set[str], *, rows_per_batch: int) -> 
     names = parts(store)
     seen: set[str] = set(skip)
     for p, name in enumerate(names):
-        data = read_kind(store, name, kind)
+        data = read_kind(store, name, kind, _SORT[kind])
         keys = [data[c].to_pylist() for c in (*_SORT[kind], "id")]
         for r in range(data.num_rows):
             key = tuple(k[r] for k in keys)
@@ -168,7 +169,7 @@ def collect_light(store: Store, kind: str, skip: pa.Array, *, rows_per_file: int
     borders shows in the result. Each file costs one pass over that kind's columns.
     """
     names = parts(store)
-    total = sum(read_kind(store, n, kind).num_rows for n in names)
+    total = sum(read_kind(store, n, kind, ()).num_rows for n in names)
     files = max(1, -(-total // rows_per_file))
     order = [(c, "ascending") for c in (*_SORT[kind], "id")]
     for number in range(files):
