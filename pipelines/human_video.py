@@ -14,11 +14,11 @@ import sys
 from functools import partial
 
 from unihand_data.config import content_hash
-from unihand_data.curate import human_stages as stage
-from unihand_data.curate.finish import ShardSink, finish, list_units
-from unihand_data.curate.human_config import HumanVideoSettings
-from unihand_data.curate.job_cli import JobArguments, main_with
-from unihand_data.curate.plan_report import print_plan
+from unihand_data.jobs import human_stages as stage
+from unihand_data.jobs.arguments import JobArguments, main_with
+from unihand_data.jobs.finish import ShardSink, finish, list_units
+from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.plan import print_plan
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec

@@ -1,6 +1,6 @@
 """The import rule of the design: rooms depend one way, and heavy libraries stay where they belong.
 
-    space <- shards <- (geometry, video, hands, language, sources, curate) <- (runner, report, demo) <- pipelines
+    space <- shards <- (geometry, video, hands, language, sources, curate) <- (runner, report) <- jobs <- pipelines, demo
 
 Run by ``make lint``; prints every violation as ``file:line`` and exits with 1.
 """
@@ -24,10 +24,11 @@ ALLOWED: dict[str, set[str]] = {
     "hands": {"space", "shards", "geometry", "video", "sources"},
     "language": {"space", "shards", "geometry", "hands", "sources", "video"},
     "sources": {"space", "shards", "geometry", "hands", "video", "language"},
-    "curate": {"space", "shards", "geometry", "hands", "video", "language", "sources", "runner"},
+    "curate": {"space", "shards", "geometry", "hands", "video", "language", "sources"},
     "runner": {"space", "shards"},
+    "jobs": {"space", "shards", "geometry", "hands", "video", "language", "sources", "curate", "runner", "report"},
     "report": {"space", "shards", "geometry", "hands", "video", "language", "curate"},
-    "demo": {"space", "shards", "geometry", "hands", "video", "language", "sources", "curate", "runner", "report"},
+    "demo": {"jobs", "space", "shards", "geometry", "hands", "video", "language", "sources", "curate", "runner", "report"},
     "commands": {"space", "shards", "hands", "video", "runner", "report", "sources", "geometry"},
     "cli": {"space", "shards", "commands", "runner", "report", "hands", "video"},
 }

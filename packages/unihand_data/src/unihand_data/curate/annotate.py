@@ -8,7 +8,7 @@ A model's answer carries its verdict on manipulation too (3.1, step 3). A clip t
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from unihand_data.curate.clip_state import ClipState
 from unihand_data.curate.human_rows import wrist_motion
-from unihand_data.curate.relevance import measured
 from unihand_data.errors import Reason, Reject
 from unihand_data.language import motion_rules
 from unihand_data.language.annotator import build_backend
@@ -25,7 +24,8 @@ from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.language.narrations import narration_rows
 from unihand_data.language.paraphrase import Paraphraser, augment_rows
-from unihand_data.language.relevance import combine
+from unihand_data.language.prompts import clip_request
+from unihand_data.language.relevance import combine, screen_motion
 from unihand_data.shards.rows import LanguageRow
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class ClipAnnotator:
         if language.cache_dir is None:
             language = language.model_copy(update={"cache_dir": str(folder / "answers")})
         self.language, self.relevance = language, relevance
-        self.backend = build_backend(language, ledger_path=str(folder / "spend.jsonl"))
+        self.backend = build_backend(language, work_dir=folder)
         asker = self.backend if hasattr(self.backend, "ask") else None
         self.paraphraser = (
             Paraphraser(language, asker, AnswerCache(language.cache_dir)) if language.paraphrase.enabled else None
@@ -77,14 +77,16 @@ class ClipAnnotator:
         ended budget leaves the whole clip to a later run."""
         assert self.backend is not None
         assert clip.media is not None
-        request = clip_request(clip, self.language)
+        request = request_of(clip, self.language)
         answer = self.backend.annotate([request])[0]
         words = Words([], provenance={"language_status": answer.status, "language_model": answer.model_version})
         reject = answer_reject(answer)
         if reject is not None and (reject.reason == Reason.BUDGET or answer.transient):
             words.reject = Reject(Reason.BUDGET, reject.message)
             return words
-        verdict = combine(measured(clip, self.relevance), answer, self.relevance)
+        assert clip.hands is not None
+        times = np.asarray(clip.clip.pts, float) - clip.clip.t0
+        verdict = combine(screen_motion(clip.hands, clip.camera, times, self.relevance), answer, self.relevance)
         words.figures["relevance_model_score"] = verdict.score
         if answer.status == "ok":
             words.provenance["has_readable_text"] = bool(answer.has_readable_text)
@@ -114,29 +116,21 @@ class ClipAnnotator:
             self.backend.close()
 
 
-def clip_request(clip: ClipState, settings: LanguageSettings) -> ClipRequest:
-    """What a model is asked about a clip: one window per second (a rest below half a second joins the last)."""
+def request_of(clip: ClipState, settings: LanguageSettings) -> ClipRequest:
+    """What a model is asked about a clip: its encoded video, or still pictures of it (``language.send``)."""
     if clip.media is None:
         raise ValueError("a model is asked after the clip is encoded")
-    end = clip.duration_s
-    edges = np.arange(0.0, end, 1.0).tolist()
-    if len(edges) > 1 and end - edges[-1] < 0.5:
-        edges.pop()
-    windows = tuple(zip(edges, [*edges[1:], end]))
-    context = tuple(n.text for n in clip.narrations) if settings.narrations_as_context else ()
-    frames: tuple[bytes, ...] = ()
-    times: tuple[float, ...] = ()
-    if settings.send == "frames":
-        times, frames = _still_pictures(clip, settings.fps)
-    return ClipRequest(
-        clip_id=clip.clip_id,
-        content_hash=clip.media.media_id,
-        windows=windows,
-        video=None if frames else clip.media.path,
-        frames=frames,
-        frame_times=times,
-        context=context,
+    request = clip_request(
+        clip.clip_id,
+        clip.media.media_id,
+        clip.duration_s,
+        video=clip.media.path,
+        context=[n.text for n in clip.narrations],
     )
+    if settings.send == "frames":
+        times, pictures = _still_pictures(clip, settings.fps)
+        request = replace(request, video=None, frames=pictures, frame_times=times)
+    return request
 
 
 def _still_pictures(clip: ClipState, fps: float) -> tuple[tuple[float, ...], tuple[bytes, ...]]:

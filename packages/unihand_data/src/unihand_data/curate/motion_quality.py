@@ -214,8 +214,8 @@ def verdict(figures: dict[str, float], settings: MotionSettings) -> list[tuple[R
           s.min_confidence is not None and figures["det_mean"] < s.min_confidence, s.min_confidence)  # fmt: skip
     check(Reason.DBA_ERROR, "dba_px",
           s.max_dba_px is not None and figures.get("dba_px", 0.0) > s.max_dba_px, s.max_dba_px)  # fmt: skip
-    check(Reason.JITTER, "jitter_pos",
-          s.max_jitter_pos_m is not None and figures["jitter_pos"] > s.max_jitter_pos_m, s.max_jitter_pos_m)  # fmt: skip
+    noisy = s.max_jitter_pos_m is not None and figures["jitter_pos"] > s.max_jitter_pos_m
+    check(Reason.JITTER, "jitter_pos", noisy, s.max_jitter_pos_m)
     if s.max_jitter_rot_deg is not None:
         limit = np.radians(s.max_jitter_rot_deg)
         check(Reason.JITTER, "jitter_rot", figures["jitter_rot"] > limit, f"{limit:.4g} rad")

@@ -84,11 +84,14 @@ def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
         if settings.continuation and start >= history and active[start - history : start].all():
             add("motion_continuation", (start,), start, length, start, hashed)
     if settings.description:
+        spans: dict[tuple, int] = {}
         for index, text in enumerate(row.language):
             i0 = int(np.searchsorted(row.timestamps, text.t0 - 1e-9))
             i1 = int(np.searchsorted(row.timestamps, text.t1 - 1e-9))
             if i1 - i0 < 2 or not active[i0 : i1 - 1].any() or not text.text:
                 continue
-            key = (text.level, round(text.t0 * 1e6), round(text.t1 * 1e6))
+            key = (text.level, round(text.t0 * 1e6), round(text.t1 * 1e6), text.paraphrase_id)
+            spans[key] = spans.get(key, -1) + 1  # two narrations of one span are two descriptions
+            key = (*key, spans[key])
             add("motion_description", key, i0, i1 - i0, i0, index)
     return samples

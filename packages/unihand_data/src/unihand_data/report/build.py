@@ -124,7 +124,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
     for record in index:
         if record["parent_id"]:
             continue
-        for name, value in record["quality"].items():
+        for name, value in dict(record["quality"]).items():
             figures[name].append(value)
         by_source[(record["source"], record["licence"], bool(record["shareable"]))] += 1
         for text in record["language"]:
@@ -159,7 +159,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
             ),
             ("hours", f"{summary['hours']:.4g}"),
             ("frames", summary["frames"]),
-            ("frames with a hand", f"{summary['hands']['frames_with_hand_ratio']:.1%}"),
+            ("frames with a hand", _percent(summary["hands"]["frames_with_hand_ratio"])),
             ("samples", summary["samples"]["total"]),
         ],
         notes=[],
@@ -195,6 +195,10 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
     temporary.write_text(html)
     temporary.replace(path)
     return str(path)
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"
 
 
 def _reject_table(reader: ShardReader) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unihand_data.curate.human_config import HumanVideoSettings
+from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.language.cost import estimate_durations
 from unihand_data.runner.stage import StageSpec
 from unihand_data.sources.recording import HumanSource

@@ -16,15 +16,15 @@ from pathlib import Path
 from unihand_data import __version__
 from unihand_data.config import content_hash
 from unihand_data.curate.clip_state import ClipRows, ClipState, Origin
-from unihand_data.curate.human_config import HumanVideoSettings
 from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode
 from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
-from unihand_data.curate.relevance import measured
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.ids import make_id
+from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.language.relevance import screen_motion
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow
 from unihand_data.sources.recording import HumanSource, Narration, Recording
@@ -211,7 +211,7 @@ class ScreenClip(_Stage):
             clip.figures["camera_refused"] = 1.0
             clip.provenance["camera"] = f"none: {why}"
         if self.settings.relevance.enabled:
-            relevance = measured(clip, self.settings.relevance)
+            relevance = screen_motion(clip.hands, clip.camera, times, self.settings.relevance)
             clip.figures.update({k: float(v) for k, v in relevance.figures.items()})
             if (reject := relevance.reject()) is not None:
                 raise _clip_reject(clip, reject.reason, reject.message)

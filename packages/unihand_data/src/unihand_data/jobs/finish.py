@@ -13,10 +13,10 @@ import polars as pl
 
 from unihand_data.config import content_dict, content_hash
 from unihand_data.curate.clip_state import ClipRows
-from unihand_data.curate.human_config import HumanVideoSettings
-from unihand_data.curate.job_cli import JobArguments
 from unihand_data.errors import Reason
 from unihand_data.ids import make_id
+from unihand_data.jobs.arguments import JobArguments
+from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.runner.job import JobResult
 from unihand_data.runner.ledger import Ledger
 from unihand_data.runner.stage import Unit
@@ -118,14 +118,15 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
 
 
 def summary_lines(summary: dict[str, Any], result: JobResult, report: str) -> str:
-    hands = summary["hands"]["frames_with_hand_ratio"]
+    ratio = summary["hands"]["frames_with_hand_ratio"]
+    hands = "no frame judged" if ratio is None else f"a hand in {ratio:.0%} of the frames"
     tasks = ", ".join(f"{count} {task}" for task, count in sorted(summary["samples"]["by_task"].items()))
     return "\n".join(
         [
             f"{summary['inputs']} input items: {summary['written']} written, {summary['rejected']} rejected, "
             f"{summary['ignored']} files ignored; this run took {result.seconds:.1f} s and skipped {result.skipped}",
             f"{summary['episodes']} episodes and {summary['mirrored']['episodes']} mirror twins, {summary['frames']} "
-            f"frames, {summary['hours'] * 3600:.1f} s, a hand in {hands:.0%} of the frames",
+            f"frames, {summary['hours'] * 3600:.1f} s, {hands}",
             f"samples: {tasks or 'none'}",
             f"look at {report}",
         ]
