@@ -217,6 +217,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--static-camera", action="store_true")
     p.add_argument("--no-shadows", action="store_true", help="several times faster")
     p.add_argument("--size", default="960x720", help="WIDTHxHEIGHT")
+    p.add_argument("--grid-mm", type=float, default=2.4, help="fineness of the skin's mesh")
     p.add_argument("--duration", type=float, default=7.0)
     p.add_argument("--name", default="", help="file name stem, for a single recording")
     a = p.parse_args(argv)
@@ -226,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
         video, truth = generate(
             a.out, a.seed + i, family, name=a.name if a.recordings == 1 else "", activity=a.activity,
             left_handed=a.left_handed, camera_moves=not a.static_camera, shadows=not a.no_shadows, width=width,
-            height=height, duration_s=a.duration,
+            height=height, duration_s=a.duration, grid_m=a.grid_mm * 1e-3,
         )  # fmt: skip
         sys.stdout.write(f"{video}\n{truth}\n")
     return 0
