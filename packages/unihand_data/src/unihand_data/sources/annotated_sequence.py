@@ -22,6 +22,9 @@ from unihand_data.sources import image_sequence, motion
 from unihand_data.sources.base import FolderSource
 from unihand_data.sources.recording import Narration, Recording, SourceItem
 
+#: axis-angles may count whole turns, but not many
+_MAX_ANGLE = 4 * np.pi
+
 
 @dataclass
 class SideRows:
@@ -194,6 +197,8 @@ class AnnotatedSource(FolderSource):
             theta = theta + numbers.mean
         if theta.shape != (n, 45):
             raise Reject(Reason.WRONG_TYPE, f"{where}: hand pose of shape {theta.shape}, expected ({n}, 45)")
+        if np.abs(theta).max(initial=0.0) > _MAX_ANGLE:
+            raise Reject(Reason.BAD_VALUE, f"{where}: joint angles up to {np.abs(theta).max():.3g} rad; wrong numbers")
         if side == "left" and spec.left_in_right_model:
             theta = mv.own_side(theta)
         return root, theta

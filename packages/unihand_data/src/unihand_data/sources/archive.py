@@ -160,6 +160,7 @@ def iter_members(
             return
         end = os.path.getsize(text)
         plain = text.lower().endswith(".tar")
+        last = 0
         with tarfile.open(text, "r:*") as t:
             for entry in t:
                 if entry.isdir():
@@ -170,6 +171,7 @@ def iter_members(
                     )
                 name = safe_name(entry.name, text)
                 budget.add(name, entry.size)
+                last = entry.offset_data + -(-entry.size // 512) * 512
                 if plain and entry.offset_data + entry.size > end:
                     raise Reject(Reason.TRUNCATED, f"{text}: ends inside member {name!r}; fetch it again")
                 data = None
@@ -179,6 +181,8 @@ def iter_members(
                         raise Reject(Reason.UNREADABLE, f"{text}: member {name!r} cannot be read")
                     data = _read_exactly(stream, entry.size, text, name)
                 yield Member(name, entry.size), data
+        if plain and end < last + 512:  # an archive ends with blocks of zeros; one cut between two members has none
+            raise Reject(Reason.TRUNCATED, f"{text}: has no end mark, members behind {last} bytes are lost; fetch it")
 
 
 def _read_exactly(stream: IO[bytes], size: int, path: str, name: str) -> bytes:

@@ -81,6 +81,11 @@ class FolderSource:
         """These files belong to an item (or to the data set as a whole, like a table of narrations)."""
         self._claimed.update(files)
 
+    @property
+    def claimed(self) -> set[str]:
+        """Files that belong to something, while the items are listed."""
+        return self._claimed
+
     def _list(self, files: list[str]) -> Iterator[SourceItem]:
         raise NotImplementedError
 

@@ -21,6 +21,8 @@ UP_TO_Z = {
     "x": np.array([[0.0, 0, -1.0], [0, 1.0, 0], [1.0, 0, 0]]),
 }
 MAX_ROWS = 10_000_000
+#: hands further from the camera than this are a wrong unit (third-person cameras stand 1 to 2 m away)
+MAX_DEPTH_M = 5.0
 
 
 def numbers(value: Any, source: str) -> np.ndarray:
@@ -120,16 +122,17 @@ def pinhole(k: Any, width: float, height: float, source: str, model: str = "none
 
 
 def in_front(depth: np.ndarray, valid: np.ndarray, source: str) -> None:
-    """Refuse hands that lie behind the camera: the axes or the direction of the pose contradict the YAML.
+    """Refuse hands that lie behind the camera or out of any arm's reach: axes, direction of the pose or unit of this
+    copy contradict the YAML.
 
     Raises:
-        Reject: CONTRADICTION if the median depth (m) of the valid rows is not positive."""
+        Reject: CONTRADICTION if the median depth (m) of the valid rows is not within 0 .. :data:`MAX_DEPTH_M`."""
     seen = depth[valid & np.isfinite(depth)]
-    if len(seen) and np.median(seen) <= 0:
+    if len(seen) and not 0 < np.median(seen) <= MAX_DEPTH_M:
         raise Reject(
             Reason.CONTRADICTION,
-            f"{source}: the hands lie {-np.median(seen):.2f} m behind the camera; this copy's camera pose "
-            "or axes are not those of the YAML",
+            f"{source}: the hands lie {np.median(seen):.2f} m before the camera; this copy's camera pose, axes or unit "
+            "are not those of the YAML",
         )
 
 

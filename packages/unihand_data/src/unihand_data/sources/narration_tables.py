@@ -138,10 +138,9 @@ def _rows(path: str, spec: TableSpec) -> Iterator[tuple[str, VideoText]]:
 
 def _read_rows(path: str, spec: TableSpec) -> list[dict[str, Any]]:
     suffix = Path(path).suffix.lower()
-    if suffix == ".csv":
-        return list(tables.read_csv(path, spec.columns or None))
-    if suffix == ".tsv":
-        return list(tables.read_csv(path, spec.columns or None, "\t"))
+    if suffix in (".csv", ".tsv"):
+        names = (spec.video, spec.start, spec.stop, spec.text)
+        return list(tables.read_csv(path, spec.columns or None, "," if suffix == ".csv" else "\t", names))
     if suffix == ".jsonl":
         return tables.read_jsonl(path)
     if suffix == ".pkl":

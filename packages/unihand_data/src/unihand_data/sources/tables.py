@@ -52,19 +52,31 @@ def read_jsonl(path: str | Path) -> list[Any]:
     ]
 
 
-def read_csv(path: str | Path, columns: list[str] | None = None, delimiter: str = ",") -> list[dict[str, str]]:
+def read_csv(
+    path: str | Path, columns: list[str] | None = None, delimiter: str = ",", required: tuple[str, ...] = ()
+) -> list[dict[str, str]]:
     """Rows by column name; ``columns`` names them where the file has no header.
 
     Raises:
-        Reject: UNREADABLE, EMPTY; WRONG_TYPE for a row with another number of fields than the header."""
-    return parse_csv(read_text(path), str(path), columns, delimiter)
+        Reject: UNREADABLE, EMPTY; MISSING_FIELD for a header without a ``required`` column; WRONG_TYPE for a row with
+            another number of fields than the header."""
+    return parse_csv(read_text(path), str(path), columns, delimiter, required)
 
 
-def parse_csv(text: str, source: str, columns: list[str] | None = None, delimiter: str = ",") -> list[dict[str, str]]:
+def parse_csv(
+    text: str,
+    source: str,
+    columns: list[str] | None = None,
+    delimiter: str = ",",
+    required: tuple[str, ...] = (),
+) -> list[dict[str, str]]:
+    """As :func:`read_csv`, from text."""
     rows = []
     try:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=False)
         header = list(columns) if columns else next(reader, [])
+        for name in required:
+            need(dict.fromkeys(header), name, source)
         for i, fields in enumerate(reader):
             if not fields:
                 continue

@@ -17,6 +17,9 @@ from unihand_data.sources.generate.media import jpeg, video_bytes, write_video
 from unihand_data.sources.generate.scene import Scene
 from unihand_data.sources.generate.text_sets import write_json
 
+#: MANO's published wrist joint of the mean shape (m), left and right: HaWoR's trans is the wrist less this
+_WRIST_REST = np.array([[-0.09566993, 0.00638343, 0.00618631], [0.09566993, 0.00638343, 0.00618631]])
+
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:
     """A plain tar with fixed times and owners."""
@@ -135,57 +138,21 @@ def unihand_preview(out: Path, scenes: list[Scene]) -> None:
 
 
 def hawor_results(out: Path, scenes: list[Scene]) -> None:
-    import joblib
+    from unihand_data.hands.hawor_results import MEAN_WRIST
+    from unihand_data.sources.generate.hawor_sets import write_result
 
     for i, scene in enumerate(scenes):
         write_video(out / f"video_{i}.mp4", scene)
-        folder, n = out / f"video_{i}", len(scene.times)
-        (folder / "SLAM").mkdir(parents=True)
-        # HaWoR's world is its first camera; everything is said relative to it
-        to_first = np.linalg.inv(scene.camera[0])
-        hands = [scene.hands[s] for s in ("left", "right")]  # type: ignore[index]
-        trans = np.stack([h.pos @ to_first[:3, :3].T + to_first[:3, 3] for h in hands])
-        first = Rotation.from_matrix(to_first[:3, :3])
-        rot = np.stack([(first * Rotation.from_rotvec(h.rot)).as_rotvec() for h in hands])
-        result = [
-            trans.astype(np.float32),
-            rot.astype(np.float32),
-            np.stack([h.theta for h in hands]).astype(np.float32),
-            np.stack([np.tile(h.beta, (n, 1)) for h in hands]).astype(np.float32),
-            np.ones((2, n), np.float32),
-        ]
-        joblib.dump(result, folder / "world_space_res.pth")
-        (folder / "est_focal.txt").write_text(f"{scene.focal}")
-        pose = to_first @ scene.camera
-        traj = np.concatenate([pose[:, :3, 3], Rotation.from_matrix(pose[:, :3, :3]).as_quat()], axis=1)
-        np.savez(
-            folder / "SLAM" / f"hawor_slam_w_scale_0_{n}.npz",
-            tstamp=np.arange(n),
-            disps=np.ones((1, 4, 4), np.float32),
-            traj=traj,
-            img_focal=scene.focal,
-            img_center=np.array([scene.width / 2, scene.height / 2]),
-            scale=1.0,
+        n, hands = len(scene.times), [scene.hands["left"], scene.hands["right"]]
+        turn = Rotation.from_matrix(scene.world_to_camera[:, :3, :3])
+        write_result(
+            out / f"video_{i}",
+            camera=np.linalg.inv(scene.camera[0]) @ scene.camera,  # its world is its first camera
+            wrist_pos=np.stack([scene.in_camera(h.pos[:, None])[:, 0] for h in hands]),
+            wrist_rot=np.stack([(turn * Rotation.from_rotvec(h.rot)).as_rotvec() for h in hands]),
+            theta=np.stack([h.theta for h in hands]),
+            beta=np.stack([np.tile(h.beta, (n, 1)) for h in hands]),
+            wrist_joint=np.stack([np.tile(MEAN_WRIST[s], (n, 1)) for s in ("left", "right")]),
+            size=(scene.width, scene.height),
+            focal=scene.focal,
         )
-        tracks = folder / f"tracks_0_{n}"
-        tracks.mkdir()
-        boxes: dict[int, list[dict[str, Any]]] = {0: [], 1: []}
-        for t in range(n):
-            for side in (0, 1):
-                box = np.array([[10.0, 10, 60, 60, 0.8]])
-                boxes[side].append({"frame": t, "det": True, "det_box": box, "det_handedness": np.array([float(side)])})
-        holder = np.empty((), dtype=object)
-        holder[()] = boxes
-        np.save(tracks / "model_tracks.npy", holder, allow_pickle=True)
-        np.save(tracks / "model_boxes.npy", np.array([]))
-        joblib.dump({0: [np.arange(n)], 1: [np.arange(n)]}, tracks / "frame_chunks_all.npy")
-        for side, hand in enumerate(hands):
-            turn = scene.world_to_camera[:, :3, :3] @ Rotation.from_rotvec(hand.rot).as_matrix()
-            local = Rotation.from_rotvec(hand.theta.reshape(-1, 3)).as_matrix().reshape(1, n, 15, 3, 3)
-            values = {
-                "init_root_orient": turn[None].tolist(),
-                "init_hand_pose": local.tolist(),
-                "init_trans": scene.in_camera(hand.pos[:, None])[:, 0][None].tolist(),
-                "init_betas": np.tile(hand.beta, (1, n, 1)).tolist(),
-            }
-            write_json(folder / "cam_space" / str(side) / f"0_{n - 1}.json", values)

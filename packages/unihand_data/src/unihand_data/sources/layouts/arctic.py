@@ -51,9 +51,8 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
     mano, ego = source.path(p["mano"]), source.path(p["egocam.dist"])
     hands, lens = safe_load(mano), safe_load(ego)
     turn = motion.array(tables.need(lens, "R_k_cam_np", ego), (None, 3, 3), ego, finite=False)
-    shift = motion.numbers(tables.need(lens, "T_k_cam_np", ego), ego).reshape(-1, 3)
-    if len(shift) != len(turn):
-        raise Reject(Reason.CONTRADICTION, f"{ego}: {len(turn)} rotations, {len(shift)} translations")
+    raw = motion.numbers(tables.need(lens, "T_k_cam_np", ego), ego)
+    shift = motion.array(raw[..., 0] if raw.ndim == 3 else raw, (len(turn), 3), f"{ego}, T_k_cam_np", finite=False)
     camera = np.tile(np.eye(4), (len(turn), 1, 1))
     camera[:, :3, :3], camera[:, :3, 3] = turn, shift
     rows = np.array([frame_number(n, p["folder"]) - offset for n in p["names"]])

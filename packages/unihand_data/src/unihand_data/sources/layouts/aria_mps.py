@@ -49,11 +49,17 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
         video = next((f for f in inside if is_video(f)), None)
         source.claim(*(f for f in (*parts.values(), video) if f))
         yield source.item(base or results[-1], source.path(results[-1]), hands=max(results), video=video, **parts)
+    for f in files:
+        if is_video(f) and f not in source.claimed:
+            source.claim(f)
+            yield source.item(f, source.path(f), hands=None, video=f)
 
 
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
     """Hands in the RGB camera where the calibration is there, else (inspection only) in the device frame."""
     p = item.payload
+    if p["hands"] is None:
+        raise Reject(Reason.MISSING_FILE, f"{item.uri}: no hand_tracking results beside it; request them and fetch")
     path = source.path(p["hands"])
     rows = tables.read_csv(path)
     if not rows:

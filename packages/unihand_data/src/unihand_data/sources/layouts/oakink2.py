@@ -32,10 +32,16 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
         if scene in texts:
             source.claim(texts[scene])
         yield source.item(scene, source.path(name), anno=name, folders=folders, text=texts.get(scene))
+        pictures = {f: n for f, n in pictures.items() if f not in folders.values()}
+    for folder, names in sorted(pictures.items()):
+        source.claim(*(f"{folder}/{n}" for n in names))
+        yield source.item(folder, source.path(folder), anno=None)
 
 
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
     p = item.payload
+    if p["anno"] is None:
+        raise Reject(Reason.MISSING_FILE, f"{item.uri}: no annotation of this scene in anno_preview; fetch it")
     path = source.path(p["anno"])
     data = safe_load(path)
     names = tables.need(data, "cam_def", path)

@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
+from unihand_data.geometry.camera import Intrinsics
+from unihand_data.sources import motion, tables
 from unihand_data.sources.base import FolderSource
 from unihand_data.sources.listing import VIDEO_SUFFIXES, is_video
 from unihand_data.sources.recording import Recording, SourceItem
+from unihand_data.sources.unpickle import safe_load
 
 HAWOR_FPS = 30.0
+#: what HaWoR takes when nobody gives it a focal length
+_DEFAULT_FOCAL = 600.0
 
 
 class HaworFolderSource(FolderSource):
@@ -45,12 +50,26 @@ class HaworFolderSource(FolderSource):
         recording = self.recording(
             item, self.path(video) if video else None, annotations=(f"{path}/world_space_res.pth",)
         )
+        from unihand_data.hands.hawor_config import HaworReadSettings
         from unihand_data.hands.hawor_results import read_results
 
-        result = read_results(Path(path))
+        result = read_results(Path(path), settings=HaworReadSettings(mano_dir=self.options.mano_dir))
+        recording.intrinsics = _intrinsics(Path(path))
         rows = len(result.left)
         recording.hands = [result.left, result.right]
         recording.hands_t = recording.camera_t = np.arange(rows) / HAWOR_FPS
         recording.camera = result.camera
         recording.extra["figures"] = result.figures
         return recording
+
+
+def _intrinsics(folder: Path) -> Intrinsics | None:
+    """The one square focal length HaWoR worked with (``est_focal.txt``) and the centre its SLAM wrote."""
+    focal, slam = folder / "est_focal.txt", sorted((folder / "SLAM").glob("hawor_slam_w_scale_*.npz"))
+    if not focal.is_file() or not slam:
+        return None
+    f = tables.number(tables.read_text(focal, 1 << 10).strip(), str(focal))
+    centre = motion.array(tables.need(safe_load(slam[0]), "img_center", str(slam[0])), (2,), str(slam[0]))
+    lens = motion.pinhole([[f, 0, centre[0]], [0, f, centre[1]], [0, 0, 1]], 0, 0, str(focal))
+    lens.source = "assumed" if f == _DEFAULT_FOCAL else "given"
+    return lens

@@ -47,12 +47,18 @@ class VideoTableSource(FolderSource):
                 raise Reject(Reason.MISSING_FILE, f"{self.root}: no {table.path} for {item.key}; fetch the annotations")
         if self.spec.tables and not any(paths.values()):
             raise Reject(Reason.MISSING_FILE, f"{self.root}: none of the {self.dataset} tables is here; fetch them")
+        if "alias" in self.spec.paths and not payload["alias"]:
+            raise Reject(Reason.MISSING_FILE, f"{self.root}: no {self.spec.paths['alias']} for {item.key}; fetch it")
         used = tuple(self.path(p) for group in paths.values() for p in group)
         video = payload["video"]
         recording = self.recording(item, self.path(video) if video else None, annotations=() if video else used[:1])
-        join = self._alias(payload["join"], payload["alias"])
         counts: dict[str, int] = {}
         rejects: list[Reject] = []
+        join = self._alias(payload["join"], payload["alias"])
+        if join is None:
+            join = ""
+            message = f"{item.uri}: {payload['join']!r} is not in {payload['alias'][0]}; its words cannot be found"
+            rejects.append(Reject(Reason.CONTRADICTION, message, level="row"))
         for i, table in enumerate(self.spec.tables):
             for path in paths.get(i, []):
                 text = load_table(self.path(path), table).get(join)
@@ -66,11 +72,14 @@ class VideoTableSource(FolderSource):
         recording.extra.update(join=join, narrations_left_out=counts, rejects=rejects)
         return recording
 
-    def _alias(self, key: str, files: list[str]) -> str:
-        """The id the tables use."""
+    def _alias(self, key: str, files: list[str]) -> str | None:
+        """The id the tables use; None if the alias table does not know the video."""
         names = (self.spec.paths.get("alias_name", ""), self.spec.paths.get("alias_uid", ""))
         for name in files:
-            for entry in tables.shared_json(self.path(name)):
+            entries = tables.shared_json(self.path(name))
+            if not isinstance(entries, list):
+                raise Reject(Reason.WRONG_TYPE, f"{self.path(name)}: {type(entries).__name__} where a list belongs")
+            for entry in entries:
                 if isinstance(entry, dict) and entry.get(names[0]) == key:
                     return str(tables.need(entry, names[1], self.path(name)))
-        return key
+        return None if files else key
