@@ -89,6 +89,12 @@ class OpenAndSplit(_Stage):
         from unihand_data.video.undistort import rectified_intrinsics
 
         ref.intrinsics = recording.intrinsics or view_camera(ref, self.settings.hands.assumed_hfov_deg)
+        if (ref.intrinsics.width, ref.intrinsics.height) != (ref.width, ref.height):
+            raise Reject(
+                Reason.CONTRADICTION,
+                f"{unit.uri}: intrinsics are for {ref.intrinsics.width}x{ref.intrinsics.height}, the picture is "
+                f"{ref.width}x{ref.height}",
+            )
         if ref.intrinsics.model != "none":
             ref.undistort_to = rectified_intrinsics(ref.intrinsics, hfov_deg=self.settings.video.rectified_hfov_deg)
         clip_id = make_id("clip", recording.content_id, round(ref.t0 * 1e6), round(ref.t1 * 1e6), self.version)

@@ -124,7 +124,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
     for record in index:
         if record["parent_id"]:
             continue
-        for name, value in dict(record["quality"]).items():
+        for name, value in ((q["name"], q["value"]) for q in record["quality"]):
             figures[name].append(value)
         by_source[(record["source"], record["licence"], bool(record["shareable"]))] += 1
         for text in record["language"]:
