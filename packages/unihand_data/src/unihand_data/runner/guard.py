@@ -3,7 +3,7 @@
 =====================  =============================================================================
 a stage ...            becomes
 =====================  =============================================================================
-raises ``Reject``      a reject row at once
+raises ``Reject``      a reject row at once (``crashed``, of a helper process: another attempt first)
 raises anything else   another attempt, then a reject ``internal`` with type, place and message
 returns nothing        a reject ``empty``: no unit vanishes
 segfaults              (Ray) another worker and attempt, then a reject ``crashed`` with the place
@@ -165,6 +165,11 @@ class Guard:
                     units = self._stage(step.spec)(unit)
                 _check_result(units, name)
             except Reject as reject:
+                if reject.reason == Reason.CRASHED and attempt < step.attempts:
+                    # A helper process of the stage died. The unit may only have been at work when the kernel, short of
+                    # memory, or a person ended it, so it is no verdict yet.
+                    log.warning("%s: %s (attempt %d of %d)", name, reject.message, attempt, step.attempts)
+                    continue
                 self._lost(parcel, reject, name, attempt, unit)
                 return []
             except Exception as error:

@@ -9,8 +9,9 @@ Folder ``<output>/_job/<content hash>/ledger``::
     forgotten/<n>.parquet     (id, part) pairs that ``forget`` took back
 
 Nothing is ever changed in place. Two files that both hold an id (a worker was killed between the merge and the
-deletion, or an orphaned worker finished late) are no contradiction: the row with the smallest part name counts, and
-both parts hold the same rows for it.
+deletion, or an orphaned worker finished late) are no contradiction: both hold the same rows for it, and the one with
+the smallest part name counts. Where two input items have the same content, and so the same children, the first by uri
+has them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 from unihand_data.errors import Reason
 from unihand_data.ids import make_id
 from unihand_data.runner import paths
-from unihand_data.runner.parcel import DEFERRED, DONE, SPLIT, Parcel, loss_dicts
+from unihand_data.runner.parcel import DEFERRED, DONE, SPLIT, WRITTEN, Parcel, loss_dicts
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +135,12 @@ class Ledger:
     ) -> pl.DataFrame:
         """The rows that count, one per id, optionally only those below the listed units ``parents``."""
         wanted = columns or ROWS.names
-        table = self._all_rows(sorted({*wanted, "id", "part"}), parents, base_only)
-        return table.sort("part").unique("id", keep="first", maintain_order=True).select(wanted)
+        table = self._all_rows(sorted({*wanted, "id", "uri", "status", "part"}), parents, base_only)
+        return (
+            table.sort(pl.col("status") != WRITTEN, "uri", "part")
+            .unique("id", keep="first", maintain_order=True)
+            .select(wanted)
+        )
 
     def _all_rows(self, columns: list[str], parents: list[str] | None, base_only: bool) -> pl.DataFrame:
         """As :meth:`rows`, but an id that two files hold comes twice."""
@@ -154,7 +159,9 @@ class Ledger:
 
         Memory grows with ``ids``, not with the ledger.
         """
-        rows = self.rows(["id", "parent", "status"], ids, base_only=True)
+        # By id and parent, not by id alone: a child that two items share is done for both of them.
+        rows = self._all_rows(["id", "parent", "part", "status"], ids, base_only=True)
+        rows = rows.sort("part").unique(["id", "parent"], keep="first")
         found = Lookup()
         own = rows.filter(pl.col("id") == pl.col("parent"))
         found.complete = set(own.filter(pl.col("status").is_in(DONE))["id"])

@@ -101,6 +101,15 @@ def exists(url: str) -> bool:
     return fs.exists(path)
 
 
+def size(url: str) -> int:
+    """Bytes of a file; -1 where there is none."""
+    fs, path = filesystem(url)
+    try:
+        return int(fs.size(path) or 0)
+    except FileNotFoundError:
+        return -1
+
+
 def list_files(url: str, suffix: str) -> list[str]:
     """Names of the complete files directly under ``url`` that end with ``suffix``, sorted; [] where there is none."""
     fs, path = filesystem(url)
@@ -118,6 +127,10 @@ def remove(url: str) -> None:
     fs, path = filesystem(url)
     with suppress(FileNotFoundError):
         fs.rm_file(path)
+
+
+class OutputBusy(RuntimeError):
+    """Another job is writing to the directory."""
 
 
 @contextmanager
@@ -138,7 +151,7 @@ def output_lock(output: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"{output}: another job is writing here; wait for it or choose another output") from None
+            raise OutputBusy(f"{output}: another job is writing here; wait for it or choose another output") from None
         yield
 
 

@@ -58,9 +58,11 @@ class PartWriter:
     def __call__(self, parcels: list[Parcel]) -> PartSummary:
         started = time.perf_counter()
         part = self.ledger.part_name(self.generation, [p.key for p in parcels])
-        ordered = sorted(parcels, key=lambda p: p.key)
-        units = [unit for parcel in ordered for unit in parcel.units]
-        losses = [row for parcel in ordered for row in parcel.losses]
+        ordered = sorted(parcels, key=lambda p: (p.key, not p.units, p.uri))
+        # Two items of the same content have children of the same id; a part holds each once, as the ledger counts it.
+        firsts = list({parcel.key: parcel for parcel in reversed(ordered)}.values())[::-1]
+        units = [unit for parcel in firsts for unit in parcel.units]
+        losses = [row for parcel in firsts for row in parcel.losses]
         if units or losses:
             self.spec.write_part(units, losses)
         self.ledger.write_part(part, ordered)

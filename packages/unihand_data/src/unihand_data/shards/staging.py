@@ -139,16 +139,21 @@ def collect(store: Store, kind: str, skip: set[str], *, rows_per_batch: int) -> 
     """
     index: list[tuple[tuple[Any, ...], int, int]] = []
     names = parts(store)
-    seen: set[str] = set(skip)
+    # Two copies of one file give rows of one id that differ in their uri alone: the first uri has the row.
+    tie = ("source_uri",) if kind == "episode" else ()
+    place = len(_SORT[kind])
     for p, name in enumerate(names):
-        data = read_kind(store, name, kind, _SORT[kind])
-        keys = [data[c].to_pylist() for c in (*_SORT[kind], "id")]
+        data = read_kind(store, name, kind, (*_SORT[kind], *tie))
+        keys = [data[c].to_pylist() for c in (*_SORT[kind], "id", *tie)]
         for r in range(data.num_rows):
             key = tuple(k[r] for k in keys)
-            if key[-1] not in seen:
-                seen.add(key[-1])
+            if key[place] not in skip:
                 index.append((key, p, r))
     index.sort()
+    firsts: dict[str, tuple[tuple[Any, ...], int, int]] = {}
+    for entry in index:
+        firsts.setdefault(entry[0][place], entry)
+    index = list(firsts.values())
     cache: dict[int, pa.Table] = {}
     for start in range(0, len(index), rows_per_batch):
         chunk = index[start : start + rows_per_batch]
