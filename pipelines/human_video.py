@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from os.path import join
 
 from unihand_data.config import content_hash
 from unihand_data.jobs import human_stages as stage
@@ -22,6 +23,7 @@ from unihand_data.jobs.plan import print_plan
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec
+from unihand_data.sources.base import SourceOptions
 from unihand_data.sources.registry import open_source
 
 
@@ -50,7 +52,10 @@ def stages(settings: HumanVideoSettings, source, work_dir: str) -> list[StageSpe
 
 
 def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
-    source = partial(open_source, arguments.input, settings.dataset)
+    options = SourceOptions(
+        video_root=settings.videos, mano_dir=settings.mano_dir, work_dir=join(arguments.work_dir, "joined")
+    )
+    source = partial(open_source, arguments.input, settings.dataset, options)
     listing = source()
     chain = stages(settings, source, arguments.work_dir)
     if arguments.plan:

@@ -18,7 +18,7 @@ from unihand_data.curate.clip_state import ClipState
 from unihand_data.curate.human_rows import wrist_motion
 from unihand_data.errors import Reason, Reject
 from unihand_data.language import motion_rules
-from unihand_data.language.annotator import build_backend
+from unihand_data.language.annotator import Annotator, build_backend
 from unihand_data.language.backends import ClipRequest, answer_reject, answer_rows
 from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
@@ -50,7 +50,7 @@ class ClipAnnotator:
             language = language.model_copy(update={"cache_dir": str(folder / "answers")})
         self.language, self.relevance = language, relevance
         self.backend = build_backend(language, work_dir=folder)
-        asker = self.backend if hasattr(self.backend, "ask") else None
+        asker = self.backend if isinstance(self.backend, Annotator) else None  # a batch answers clips alone
         self.paraphraser = (
             Paraphraser(language, asker, AnswerCache(language.cache_dir)) if language.paraphrase.enabled else None
         )

@@ -48,8 +48,8 @@ def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
     views = max(1, len(row.cameras))
     future = max(1, round(settings.min_future_s * row.rate_hz))
     history = max(1, round(settings.min_history_s * row.rate_hz))
-    active = row.action_mask.any(axis=1)
-    known_state = row.state_mask.any(axis=1)
+    active = np.asarray(row.action_mask.any(axis=1))
+    known_state = np.asarray(row.state_mask.any(axis=1))
 
     def add(task: str, key: tuple, start: int, length: int, past: int, ref: int) -> None:
         sample_id = make_id("sample", row.episode_id, task, *key)
@@ -90,8 +90,8 @@ def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
             i1 = int(np.searchsorted(row.timestamps, text.t1 - 1e-9))
             if i1 - i0 < 2 or not active[i0 : i1 - 1].any() or not text.text:
                 continue
-            key = (text.level, round(text.t0 * 1e6), round(text.t1 * 1e6), text.paraphrase_id)
-            spans[key] = spans.get(key, -1) + 1  # two narrations of one span are two descriptions
-            key = (*key, spans[key])
+            span = (text.level, round(text.t0 * 1e6), round(text.t1 * 1e6), text.paraphrase_id)
+            spans[span] = spans.get(span, -1) + 1  # two narrations of one span are two descriptions
+            key = (*span, spans[span])
             add("motion_description", key, i0, i1 - i0, i0, index)
     return samples

@@ -28,17 +28,17 @@ class CameraSettings(Settings):
     """``auto``: static, else colmap, else none. ``none`` knows no motion: the row's EEF slots are masked."""
 
     estimator: Literal["auto", "static", "none"] = "auto"
-    max_side_px: int = Field(960, ge=160)  # points are followed in a picture of this size
-    max_points: int = Field(600, ge=50)
-    static_px: float = Field(0.0025, ge=0)  # of the longer side: background shift below this is a static camera
-    keyframe_px: float = Field(0.03, gt=0)  # of the longer side: median shift that makes a new keyframe
-    keyframe_max_s: float = Field(1.0, gt=0)
-    min_tri_angle_deg: float = Field(1.0, gt=0)
-    min_keyframe_ratio: float = Field(0.5, ge=0, le=1)  # of the keyframes that must be placed for the map to count
-    max_reprojection_px: float = Field(2.5, gt=0)
-    min_span_s: float = Field(0.8, gt=0)  # a stretch shorter than this is not mapped on its own
-    max_speed_m_s: float = Field(4.0, gt=0)  # 95th percentile of a head's speed; a map beyond it is broken
-    max_scale_spread: float = Field(0.5, gt=0)  # relative MAD of the per-frame scale beyond which scale is unknown
+    max_side_px: int = Field(default=960, ge=160)  # points are followed in a picture of this size
+    max_points: int = Field(default=600, ge=50)
+    static_px: float = Field(default=0.0025, ge=0)  # of the longer side: background shift below this is a static camera
+    keyframe_px: float = Field(default=0.03, gt=0)  # of the longer side: median shift that makes a new keyframe
+    keyframe_max_s: float = Field(default=1.0, gt=0)
+    min_tri_angle_deg: float = Field(default=1.0, gt=0)
+    min_keyframe_ratio: float = Field(default=0.5, ge=0, le=1)  # of the keyframes that must be placed for the map to count
+    max_reprojection_px: float = Field(default=2.5, gt=0)
+    min_span_s: float = Field(default=0.8, gt=0)  # a stretch shorter than this is not mapped on its own
+    max_speed_m_s: float = Field(default=4.0, gt=0)  # 95th percentile of a head's speed; a map beyond it is broken
+    max_scale_spread: float = Field(default=0.5, gt=0)  # relative MAD of the per-frame scale beyond which scale is unknown
     timeout_s: float = runtime_field(300.0)
 
 
@@ -247,8 +247,8 @@ def weakest_link(frame: np.ndarray, track: np.ndarray, span: tuple[int, int], ma
 
     def shared(t: int) -> int:
         before, after = max(span[0], t - reach), min(span[1] - 1, t + reach)
-        ids = [track[starts[k] : starts[k + 1]] for k in (before, after)]
-        return len(np.intersect1d(*ids))
+        one, other = (track[starts[k] : starts[k + 1]] for k in (before, after))
+        return len(np.intersect1d(one, other))
 
     middle = range(span[0] + max(1, margin), span[1] - max(1, margin))
     return min(middle, key=shared, default=(span[0] + span[1]) // 2)

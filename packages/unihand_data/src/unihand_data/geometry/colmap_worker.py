@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 _HALF = 0.5
+SEED = 0
 
 
 def build(threads: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -73,12 +74,9 @@ def reconstruct(
     with tempfile.TemporaryDirectory(prefix="unihand-sfm-") as folder:
         database, images = Path(folder) / "map.db", Path(folder) / "images"
         images.mkdir()
-        pairs = _fill(pycolmap, database, lens, keyframes, seen, track, xy)
-        if not pairs:
+        if not _fill(pycolmap, database, lens, keyframes, seen, track, xy):
             return nothing
-        (Path(folder) / "pairs.txt").write_text("\n".join(f"{_name(a)} {_name(b)}" for a, b in pairs))
         pycolmap.set_random_seed(0)
-        pycolmap.verify_matches(str(database), str(Path(folder) / "pairs.txt"))
         maps = pycolmap.global_mapping(
             str(database), str(images), str(folder), options=_mapping_options(pycolmap, threads, min_tri_angle_deg)
         )
@@ -94,12 +92,16 @@ def reconstruct(
 def _mapping_options(pycolmap, threads: int, min_tri_angle_deg: float):
     """Global mapping: a head that turns much and travels little leaves no good first pair for an incremental map."""
     options = pycolmap.GlobalPipelineOptions()
-    options.num_threads = options.mapper.num_threads = threads
-    options.random_seed = options.mapper.random_seed = 0
+    mapper = options.mapper
+    options.num_threads = mapper.num_threads = threads
+    # the same clip must give the same map: every part draws from a seed and every solver sums in one order
+    for part in (options, mapper, mapper.rotation_averaging, mapper.global_positioning, mapper.retriangulation):
+        part.random_seed = SEED
+    mapper.bundle_adjustment.ceres.solver_options.num_threads = threads
     options.multiple_models = False
     options.min_num_matches = 10
-    options.mapper.min_tri_angle_deg = min_tri_angle_deg
-    bundle = options.mapper.bundle_adjustment
+    mapper.min_tri_angle_deg = min_tri_angle_deg
+    bundle = mapper.bundle_adjustment
     bundle.refine_focal_length = bundle.refine_principal_point = bundle.refine_extra_params = False
     return options
 
@@ -108,8 +110,14 @@ def _name(k: int) -> str:
     return f"{k:06d}.png"
 
 
-def _fill(pycolmap, path: Path, lens, keyframes, seen, track, xy) -> list[tuple[int, int]]:
-    """Write camera, keyframes and their shared points; returns the pairs worth verifying."""
+def _fill(pycolmap, path: Path, lens, keyframes, seen, track, xy) -> int:
+    """Write camera, keyframes, and the shared points of every pair that agree on one motion; returns how many pairs.
+
+    Pairs are verified here, one after the other from a seed: COLMAP's own verification spreads them over threads, whose
+    draws and order change from run to run, and with them the map.
+    """
+    ransac = pycolmap.TwoViewGeometryOptions()
+    ransac.ransac.random_seed = 0
     database = pycolmap.Database.open(str(path))
     database.write_camera(lens, use_camera_id=True)
     rig = pycolmap.Rig(rig_id=1)
@@ -122,15 +130,21 @@ def _fill(pycolmap, path: Path, lens, keyframes, seen, track, xy) -> list[tuple[
         place.add_data_id(image.data_id)
         database.write_frame(place, use_frame_id=True)
         database.write_keypoints(number, (xy[seen[k]] + _HALF).astype(np.float32))
-    pairs = []
+    pairs = 0
+    points = [(xy[seen[k]] + _HALF) for k in keyframes]
     for a in range(len(keyframes)):
         for b in range(a + 1, len(keyframes)):
             if b - a > 4 and (b - a) % 4:  # neighbours, and every fourth for the long baselines
                 continue
             _, at_a, at_b = np.intersect1d(track[seen[keyframes[a]]], track[seen[keyframes[b]]], return_indices=True)
             if len(at_a) >= 20:
-                database.write_matches(a + 1, b + 1, np.stack([at_a, at_b], axis=1).astype(np.uint32))
-                pairs.append((keyframes[a], keyframes[b]))
+                matches = np.stack([at_a, at_b], axis=1).astype(np.uint32)
+                database.write_matches(a + 1, b + 1, matches)
+                found = pycolmap.estimate_calibrated_two_view_geometry(
+                    lens, points[a], lens, points[b], matches, ransac
+                )
+                database.write_two_view_geometry(a + 1, b + 1, found)
+                pairs += 1
     database.close()
     return pairs
 

@@ -14,7 +14,7 @@ from unihand_data.hands.clip_message import clip_from_message
 from unihand_data.hands.track import FINGERS, WRIST
 from unihand_data.video.clip import ClipRef
 
-_LK = {"winSize": (21, 21), "maxLevel": 4, "criteria": (3, 20, 0.03)}  # EPS | COUNT
+_LK: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 4, "criteria": (3, 20, 0.03)}  # EPS | COUNT
 
 
 def build(max_side_px: int, max_points: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -49,6 +49,7 @@ def follow(
     factor = np.array(size) / np.array(full)
 
     before: np.ndarray | None = None
+    unset: Any = None
     points, ids = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
     frames, tracks, places = [], [], []
     born = 0
@@ -57,8 +58,8 @@ def follow(
             heartbeat()
         free = _free_area(size, [(p[index] + 0.5) * factor - 0.5 for p in (left, right)])
         if before is not None and len(points):
-            ahead, ok, _ = cv2.calcOpticalFlowPyrLK(before, picture, points, None, **_LK)
-            back, ok_back, _ = cv2.calcOpticalFlowPyrLK(picture, before, ahead, None, **_LK)
+            ahead, ok, _ = cv2.calcOpticalFlowPyrLK(before, picture, points, unset, **_LK)
+            back, ok_back, _ = cv2.calcOpticalFlowPyrLK(picture, before, ahead, unset, **_LK)
             keep = (ok[:, 0] == 1) & (ok_back[:, 0] == 1) & (np.abs(back - points).max(axis=1) < 0.7)
             keep &= (ahead > 2).all(axis=1) & (ahead < np.array(size) - 3).all(axis=1)
             cell = np.clip(np.nan_to_num(ahead).astype(int), 0, np.array(size) - 1)
@@ -87,7 +88,7 @@ def _free_area(size: tuple[int, int], hands: list[np.ndarray]) -> np.ndarray:
     middle knuckle, for three palms."""
     import cv2
 
-    area = np.full((size[1], size[0]), 255, np.uint8)
+    area: np.ndarray = np.full((size[1], size[0]), 255, np.uint8)
     for hand in hands:
         if not np.isfinite(hand).all():
             continue
@@ -99,5 +100,5 @@ def _free_area(size: tuple[int, int], hands: list[np.ndarray]) -> np.ndarray:
         thick = max(3, round(0.9 * palm))
         cv2.line(area, tuple(wrist.astype(int).tolist()), tuple(elbow.astype(int).tolist()), 0, thick)
         border = max(3, round(0.25 * palm)) | 1
-        area = cv2.erode(area, np.ones((border, border), np.uint8))
+        area = np.asarray(cv2.erode(area, np.ones((border, border), np.uint8)))
     return area

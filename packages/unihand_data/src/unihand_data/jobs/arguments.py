@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ import yaml
 
 from unihand_data.config import Settings, SettingsError, load_settings
 from unihand_data.errors import DatasetRefused
+from unihand_data.ids import make_id
 from unihand_data.runner import paths
 from unihand_data.shards.errors import CommitRefused, ShardError
 
@@ -36,8 +39,19 @@ class JobArguments:
 
     @property
     def work_dir(self) -> str:
-        """Encoded clips and answer caches before the commit; on the output's disk unless ``--work`` says otherwise."""
-        return self.work or paths.join(self.output, "_job", "work")
+        """Local folder of answer caches, the account of what was spent, and joined pictures: ``--work``, else inside
+        the output, else (a bucket) a folder of this machine that is the same in every run of this output."""
+        if self.work or not paths.is_remote(self.output):
+            return self.work or paths.join(self.output, "_job", "work")
+        return os.path.join(tempfile.gettempdir(), "unihand_work", make_id("work", self.output)[:16])
+
+    @property
+    def media_dir(self) -> str:
+        """Encoded clips until the commit, where every worker and the committer reach them: in the bucket when the
+        output is one, unless ``--work`` names a folder (on a cluster a shared one)."""
+        if self.work or not paths.is_remote(self.output):
+            return paths.join(self.work_dir, "media")
+        return paths.join(self.output, "_job", "work", "media")
 
     @property
     def staging_dir(self) -> str:
@@ -55,7 +69,7 @@ def parse(argv: list[str], description: str) -> tuple[JobArguments, argparse.Nam
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, dotted key")
     parser.add_argument("--dataset", help="data set name or YAML, where the folder does not show it by itself")
     parser.add_argument("--engine", choices=["ray", "local"], help="local is one plain loop in this process")
-    parser.add_argument("--work", help="local folder for encoded clips before the commit")
+    parser.add_argument("--work", help="local folder (shared on a cluster) for encoded clips and answers")
     parser.add_argument("--plan", action="store_true", help="print stages, resources and cost; run nothing")
     parser.add_argument("--new-version", action="store_true", help="write other content settings into the directory")
     parser.add_argument("--verbose", action="store_true")
@@ -82,7 +96,7 @@ def settings_from(model: type[T], default: Path, names: argparse.Namespace) -> T
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise SettingsError(f"--set {text}: write KEY=VALUE, for example --set motion.max_gap_s=1.5")
-        _merge(data, _nested(key.split("."), yaml.safe_load(value)))
+        _merge(data, _nested(key.split("."), _value(text, value)))
     for option, keys in (("dataset", ["dataset"]), ("engine", ["runner", "engine"])):
         if getattr(names, option):
             _merge(data, _nested(keys, getattr(names, option)))
@@ -101,6 +115,13 @@ def _mapping(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: the top level must be a mapping, not {type(data).__name__}")
     return data
+
+
+def _value(text: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {text}: the value is not valid YAML; put quotes around a plain text") from error
 
 
 def _nested(keys: list[str], value: Any) -> dict[str, Any]:
@@ -134,6 +155,6 @@ def main_with(
         )
         settings = settings_from(model, script.parent / default_config, names)
         return run(arguments, settings)
-    except (DatasetRefused, CommitRefused, ShardError, SettingsError) as error:
+    except (DatasetRefused, CommitRefused, ShardError, SettingsError, paths.OutputBusy) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2

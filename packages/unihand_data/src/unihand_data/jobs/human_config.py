@@ -11,6 +11,7 @@ from unihand_data.curate.motion_quality import MotionSettings
 from unihand_data.curate.tasks import TaskSettings
 from unihand_data.geometry.camera_motion import CameraSettings
 from unihand_data.hands.config import HandsSettings
+from unihand_data.hands.hawor_config import HaworSettings
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.runner.settings import RunnerSettings
 from unihand_data.video.encode import EncodeSettings
@@ -22,11 +23,11 @@ from unihand_data.video.worker import VideoWorkerSettings
 class VideoSettings(Settings):
     """Scanning, cutting and storing; ``rectified_hfov_deg`` is the pinhole a fisheye picture is turned into."""
 
-    scan: ScanSettings = Field(default_factory=ScanSettings)
-    segment: SegmentSettings = Field(default_factory=SegmentSettings)
-    encode: EncodeSettings = Field(default_factory=EncodeSettings)
-    rectified_hfov_deg: float = Field(90.0, gt=20, lt=150)
-    worker: VideoWorkerSettings = runtime_field(default_factory=VideoWorkerSettings)
+    scan: ScanSettings = ScanSettings()
+    segment: SegmentSettings = SegmentSettings()
+    encode: EncodeSettings = EncodeSettings()
+    rectified_hfov_deg: float = Field(default=90.0, gt=20, lt=150)
+    worker: VideoWorkerSettings = runtime_field(VideoWorkerSettings())
 
 
 class HumanVideoSettings(Settings):
@@ -34,13 +35,16 @@ class HumanVideoSettings(Settings):
 
     dataset: str | None = None  # name of a data set YAML; null: found by fingerprint
     hand_estimator: Literal["mediapipe", "hawor"] = "mediapipe"
+    videos: str | None = runtime_field(None)  # folder of the videos, for data sets whose annotation comes without them
+    mano_dir: str | None = runtime_field(None)  # the user's MANO files; null: UNIHAND_MANO_DIR
     prefer_annotated: bool = True  # take a data set's own hands instead of estimating them
-    video: VideoSettings = Field(default_factory=VideoSettings)
-    hands: HandsSettings = Field(default_factory=HandsSettings)
-    camera: CameraSettings = Field(default_factory=CameraSettings)
-    motion: MotionSettings = Field(default_factory=MotionSettings)
-    relevance: RelevanceSettings = Field(default_factory=RelevanceSettings)
-    language: LanguageSettings = Field(default_factory=LanguageSettings)
-    tasks: TaskSettings = Field(default_factory=TaskSettings)
+    video: VideoSettings = VideoSettings()
+    hands: HandsSettings = HandsSettings()
+    hawor: HaworSettings = HaworSettings()
+    camera: CameraSettings = CameraSettings()
+    motion: MotionSettings = MotionSettings()
+    relevance: RelevanceSettings = RelevanceSettings()
+    language: LanguageSettings = LanguageSettings()
+    tasks: TaskSettings = TaskSettings()
     mirror: bool = True
-    runner: RunnerSettings = runtime_field(default_factory=RunnerSettings)
+    runner: RunnerSettings = runtime_field(RunnerSettings())

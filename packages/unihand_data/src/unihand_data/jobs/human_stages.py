@@ -15,6 +15,7 @@ from pathlib import Path
 
 from unihand_data import __version__
 from unihand_data.config import content_hash
+from unihand_data.curate.annotate import Words
 from unihand_data.curate.clip_state import ClipRows, ClipState, Origin
 from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode
@@ -25,6 +26,7 @@ from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.ids import make_id
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.language.relevance import screen_motion
+from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow
 from unihand_data.sources.recording import HumanSource, Narration, Recording
@@ -69,14 +71,14 @@ class OpenAndSplit(_Stage):
         if recording.video is None:
             raise Reject(
                 Reason.MISSING_FILE,
-                f"{unit.uri}: the annotation's video is not here; put it beside it or pass its folder (--videos)",
+                f"{unit.uri}: the annotation's video is not here; put it beside it or name its folder (--set videos=...)",
             )
         video = self.settings.video
         scan = self.video.scan(recording.video, video.scan)
         plan = plan_clips(
             scan.info.pts, scan.cuts, recording.narrations, scan.damaged, video.segment, name=recording.item.uri
         )
-        losses = [*scan.losses(), *plan.losses]
+        losses = [*recording.extra.get("rejects", []), *scan.losses(), *plan.losses]
         clips = [self._unit(unit, recording, scan.clip(i0, i1), scan.info.fps) for i0, i1 in plan]
         if not clips:
             why = losses[0] if losses else Reject(Reason.TOO_SHORT, f"{unit.uri}: nothing is long enough for a clip")
@@ -225,19 +227,19 @@ class ScreenClip(_Stage):
 
 
 class EncodeClip(_Stage):
-    """The short-GOP file the shard will store; its bytes enter the media table at the commit."""
+    """The short-GOP file the shard will store; its bytes enter the media table at the commit. ``media_dir`` is a
+    folder or URL that the committer reaches too."""
 
-    def __init__(self, settings: HumanVideoSettings, work_dir: str):
+    def __init__(self, settings: HumanVideoSettings, media_dir: str):
         super().__init__(settings)
         from unihand_data.video.worker import VideoWorker
 
         self.video = VideoWorker(settings.video.worker)
-        self.folder = Path(work_dir) / "media"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = media_dir
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
-        path = self.folder / f"{clip.clip_id}.mp4"
+        path = paths.join(self.folder, f"{clip.clip_id}.mp4")
         clip.media = self.video.encode(clip.clip, path, self.settings.video.encode, licence=clip.origin.licence)
         return [unit]
 
@@ -253,16 +255,28 @@ class AnnotateClip(_Stage):
         from unihand_data.curate.annotate import ClipAnnotator
 
         self.annotator = ClipAnnotator(settings.language, settings.relevance, work_dir)
+        self.copies = paths.LocalCopies(str(Path(work_dir) / "fetched"))  # of clips that were encoded into a bucket
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
-        words = self.annotator.annotate(clip)
+        words = self._words(clip)
         if words.reject is not None:
             raise _clip_reject(clip, words.reject.reason, words.reject.message)
         clip.language = words.rows
         clip.figures.update(words.figures)
         clip.provenance.update(words.provenance)
         return [unit]
+
+    def _words(self, clip: ClipState) -> Words:
+        stored = clip.media
+        if self.settings.language.backend == "none" or stored is None:
+            return self.annotator.annotate(clip)
+        with self.copies.local(stored.path) as path:
+            clip.media = replace(stored, path=path)
+            try:
+                return self.annotator.annotate(clip)
+            finally:
+                clip.media = stored
 
     def close(self) -> None:
         self.annotator.close()
@@ -296,5 +310,5 @@ def measure(unit: Unit) -> dict[str, float]:
     rows: ClipRows = unit.body
     return {
         "frames": float(sum(row.frames for row in rows.episodes if not row.mirrored)),
-        "bytes": float(sum(Path(media.path).stat().st_size for media in rows.media)),
+        "bytes": float(sum(paths.size(media.path) for media in rows.media)),
     }

@@ -7,7 +7,6 @@ time stamp, intrinsic or mirror shows itself.
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections import Counter, defaultdict
 from dataclasses import asdict
@@ -35,7 +34,7 @@ FIGURES: dict[str, tuple[str, str, float, str | None]] = {
     "travel": ("wrist travel", " m", 1.0, "min_travel_m"),
     "reliability": ("reliability", "", 1.0, None),
 }
-THUMB_HEIGHT = 150
+THUMB_HEIGHT = 215
 
 
 def _jpeg(image: np.ndarray) -> str:
@@ -44,7 +43,7 @@ def _jpeg(image: np.ndarray) -> str:
     ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
     if not ok:
         raise ValueError("a contact-sheet picture could not be encoded")
-    return base64.b64encode(io.BytesIO(data).getvalue()).decode()
+    return base64.b64encode(data.tobytes()).decode()
 
 
 def _pictures(reader: ShardReader, row: EpisodeRow, frames: np.ndarray) -> list[np.ndarray]:
@@ -64,12 +63,13 @@ def _clip_section(reader: ShardReader, row: EpisodeRow, pictures: int) -> dict[s
     for index, picture in zip(frames.tolist(), _pictures(reader, row, frames)):
         overlay.draw_row(row, index, picture, pixels)
         images.append({"data": _jpeg(picture), "caption": f"t = {row.timestamps[index]:.2f} s"})
-    tops, fronts = {}, {}
+    tops: dict[str, np.ndarray] = {}
+    fronts: dict[str, np.ndarray] = {}
     for side in overlay.COLOURS:
         points, valid = overlay.keypoints_world(row, side)
         wrist = np.where(valid[:, None], points[:, 0], np.nan)
         tops[side], fronts[side] = wrist[:, [1, 0]] * [-1, 1], wrist[:, [1, 2]] * [-1, 1]
-    colours = {side: f"rgb{rgb}" for side, rgb in overlay.COLOURS.items()}
+    colours = {str(side): f"rgb{rgb}" for side, rgb in overlay.COLOURS.items()}
     texts = [
         {
             "span": f"{text.t0:.1f}-{text.t1:.1f} s {text.level}",
@@ -102,7 +102,7 @@ def _choose(ids: list[tuple[str, str]], count: int) -> list[str]:
     return parents + [i for parent, i in twins if parent in parents][:1]
 
 
-def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: ShardReader | None = None) -> str:
+def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: ShardReader | None = None) -> str:
     """Write ``report.html`` into the shard directory and return its path.
 
     Args:
@@ -146,7 +146,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
     page = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "report.html.j2").read_text())
     html = page.render(
         title=manifest.get("name") or Path(directory).name,
-        subtitle=f"schema {summary['schema_version']}, code {manifest.get('code', '?')}",
+        subtitle=f"schema {summary['schema_version']}, content settings {manifest.get('content_hash', '')[:12]}",
         tiles=[
             ("input items", summary["inputs"]),
             ("written", summary["written"]),
@@ -190,11 +190,8 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 5, reader: 
         content_hash=manifest.get("content_hash", ""),
         config=json.dumps(manifest.get("config"), indent=2, sort_keys=True),
     )
-    path = Path(directory) / "report.html"
-    temporary = path.with_name(".report.html.tmp")
-    temporary.write_text(html)
-    temporary.replace(path)
-    return str(path)
+    reader.store.write("report.html", html.encode())
+    return reader.store.path("report.html") if reader.store.local else reader.store.uri("report.html")
 
 
 def _percent(value: float | None) -> str:

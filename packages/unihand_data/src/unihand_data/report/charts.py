@@ -81,6 +81,6 @@ def paths(series: dict[str, np.ndarray], colours: dict[str, str], title: str, la
     out.append(f'<line x1="8" x2="{8 + bar:.1f}" y1="{size - 5}" y2="{size - 5}" stroke="#222" stroke-width="2"/>')
     return (
         f'<figure><svg viewBox="0 0 {size} {size}" width="{size}" height="{size}">{"".join(out)}</svg>'
-        f"<figcaption>{escape(title)} ({escape(labels[0])} right, {escape(labels[1])} up; "
+        f"<figcaption>{escape(title)} (across: {escape(labels[0])}, upwards: {escape(labels[1])}; "
         "bar 10 cm)</figcaption></figure>"
     )

@@ -70,7 +70,7 @@ def draw_hand(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int
         cv2.line(image, xy[a], xy[b], colour, thick, cv2.LINE_AA, 3)
     if seen:
         for point in xy:
-            cv2.circle(image, point, (thick + 1) * 8, (255, 255, 255), -1, cv2.LINE_AA, 3)
+            cv2.circle(image, point, thick * 8, (255, 255, 255), -1, cv2.LINE_AA, 3)
 
 
 def draw_row(row: EpisodeRow, frame: int, image: np.ndarray, pixels: dict[Side, tuple[np.ndarray, np.ndarray]]) -> None:
