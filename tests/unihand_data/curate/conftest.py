@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.track import HandTrack

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from unihand_data.curate.motion_quality import MotionSettings, clip_figures, step_outliers, verdict
 from unihand_data.errors import Reason
 from unihand_data.hands.estimator import HandResult

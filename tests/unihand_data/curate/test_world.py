@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+
 from unihand_data.geometry.camera import CameraTrack
 from unihand_data.geometry.world import camera_moves, level_world
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from unihand_data.demo.truth import SHIPPED_VIDEO, load_truth
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.readers.video_folder import read_camera

@@ -33,6 +33,6 @@ def hash_file(path: str | Path) -> str:
 
 
 def split_of(recording_id: str, *, val: float = 0.02, test: float = 0.02) -> str:
-    """``train`` | ``val`` | ``test`` by hash of the recording, so that twins and clips of one recording stay together."""
+    """``train`` | ``val`` | ``test`` by hash of the recording: twins and clips of one recording stay together."""
     u = int.from_bytes(hashlib.blake2b(recording_id.encode(), digest_size=8).digest(), "little") / 2**64
     return "val" if u < val else "test" if u < val + test else "train"

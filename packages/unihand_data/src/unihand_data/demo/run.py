@@ -1,6 +1,6 @@
-"""``make demo``: the whole human-video job on the sample clip (or a video of yours), then recovered against true motion.
+"""``make demo``: the whole human-video job on the sample clip or a video of yours; recovered against true motion.
 
-    python -m unihand_data.demo.run --output demo_out [--video my.mp4]
+python -m unihand_data.demo.run --output demo_out [--video my.mp4]
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""How the camera moved over a clip, on a CPU: recognised as static, else structure from motion with the hands masked out
-and metric scale from the hands, else honestly unknown.
+"""How the camera moved over a clip, on a CPU: recognised as static, else structure from motion with the hands masked
+out and metric scale from the hands, else honestly unknown.
 
 Legend: T frames, N observations of followed points, M points of the map.
 """
@@ -19,7 +19,7 @@ from unihand_data.geometry.scale import metric_scale, table_normal
 from unihand_data.hands.clip_message import clip_to_message
 from unihand_data.hands.estimator import CameraEstimator, HandResult
 from unihand_data.video.clip import ClipRef
-from unihand_data.video.killable import KillableWorker
+from unihand_data.video.killable import KillableWorker, WorkerError
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,17 @@ class CameraSettings(Settings):
     estimator: Literal["auto", "static", "none"] = "auto"
     max_side_px: int = Field(default=960, ge=160)  # points are followed in a picture of this size
     max_points: int = Field(default=600, ge=50)
-    static_px: float = Field(default=0.0025, ge=0)  # of the longer side: background shift below this is a static camera
+    static_px: float = Field(default=0.0025, ge=0)  # of the longer side: a smaller background shift is a static camera
     keyframe_px: float = Field(default=0.03, gt=0)  # of the longer side: median shift that makes a new keyframe
     keyframe_max_s: float = Field(default=1.0, gt=0)
     min_tri_angle_deg: float = Field(default=1.0, gt=0)
-    min_keyframe_ratio: float = Field(default=0.5, ge=0, le=1)  # of the keyframes that must be placed for the map to count
+    min_keyframe_ratio: float = Field(default=0.5, ge=0, le=1)  # of the keyframes: placed, for the map to count
     max_reprojection_px: float = Field(default=2.5, gt=0)
     min_span_s: float = Field(default=0.8, gt=0)  # a stretch shorter than this is not mapped on its own
     max_speed_m_s: float = Field(default=4.0, gt=0)  # 95th percentile of a head's speed; a map beyond it is broken
-    max_scale_spread: float = Field(default=0.5, gt=0)  # relative MAD of the per-frame scale beyond which scale is unknown
+    max_scale_spread: float = Field(
+        default=0.5, gt=0
+    )  # relative MAD of the per-frame scale beyond which scale is unknown
     timeout_s: float = runtime_field(300.0)
 
 
@@ -102,7 +104,12 @@ class AutoCamera:
         figures = {"background_shift": float(shift / long)}
         if shift <= self.settings.static_px * long:
             return static(frames, figures)
-        track_of = self._map_span(clip, hands, (frame, track, xy), (0, frames), figures)
+        try:
+            track_of = self._map_span(clip, hands, (frame, track, xy), (0, frames), figures)
+        except Reject as reject:  # the mapper hung or died: the clip is good, only its camera is not known
+            log.warning("%s: no camera motion: %s", clip.path, reject.message)
+            figures["map_failed"] = 1.0
+            return unknown(frames, figures)
         return track_of or unknown(frames, figures)
 
     def _map_span(self, clip, hands, seen, span: tuple[int, int], figures: dict[str, float]) -> CameraTrack | None:
@@ -144,8 +151,8 @@ class AutoCamera:
                 },
                 name=clip.path,
             )
-        except Reject as reject:  # the clip is good, only its camera is not known
-            log.warning("%s: no camera motion: %s", clip.path, reject.message)
+        except WorkerError as error:  # COLMAP refuses some geometries with an exception
+            log.warning("%s: frames %d to %d cannot be mapped: %s", clip.path, *span, str(error).splitlines()[0])
             figures["map_failed"] = 1.0
             return None
         return self._judge(clip, hands, answer, figures, frame, track, xy)
@@ -159,10 +166,12 @@ class AutoCamera:
             "keyframe_ratio": float(answer["keyframe_ratio"]),
             "placed_ratio": float(valid.mean()),
         }
-        limit = s.max_reprojection_px * max(clip.width, clip.height) / 960
-        if not valid.any() or answer["keyframe_ratio"] < s.min_keyframe_ratio or answer["reprojection_px"] > limit:
+        points, view = answer["points"], clip.view_intrinsics
+        limit = s.max_reprojection_px * max(view.width, view.height) / 960
+        if not valid.any() or len(points) < s.min_points or not answer["reprojection_px"] <= limit:
             return None
-        points = answer["points"]
+        if answer["keyframe_ratio"] < s.min_keyframe_ratio:
+            return None
         scale, spread, votes = metric_scale(hands, pose, valid, points, answer["point_track"], frame, track, xy)
         figures |= {"scale_spread": spread, "scale_frames": float(votes)}
         if not np.isfinite(scale) or spread > s.max_scale_spread:
@@ -171,7 +180,7 @@ class AutoCamera:
         to_first = np.linalg.inv(pose[first])
         pose = np.einsum("ij,tjk->tik", to_first, pose)
         pose[:, :3, 3] *= scale
-        pose[~valid] = np.eye(4)
+        pose[~valid] = np.nan
         if _speed_p95(pose, valid, clip.pts) > s.max_speed_m_s:
             return None
         map_points = (points @ to_first[:3, :3].T + to_first[:3, 3]) * scale

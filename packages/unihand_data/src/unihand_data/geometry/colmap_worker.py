@@ -1,6 +1,6 @@
 """Structure from motion over followed points with pycolmap, for one clip. Runs in a worker process of its own.
 
-pycolmap and OpenCV must not meet in one process (their bundled PNG libraries collide), so this module never imports cv2.
+pycolmap and OpenCV must not meet in one process (their bundled PNG libraries collide): this module never imports cv2.
 
 Legend: T frames, K keyframes, N observations, M points. Poses are world-to-camera inside COLMAP and are turned into
 camera-to-world on the way out; COLMAP's pixel centres are at 0.5.
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 _HALF = 0.5
-SEED = 0
+#: global positioning starts from random places and may end in a poor map: the best of so many starts is taken
+_STARTS = 3
+_GOOD_PX = 2.0  # mean reprojection error at which a map is worth nothing
 
 
 def build(threads: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -76,27 +78,34 @@ def reconstruct(
         images.mkdir()
         if not _fill(pycolmap, database, lens, keyframes, seen, track, xy):
             return nothing
-        pycolmap.set_random_seed(0)
-        maps = pycolmap.global_mapping(
-            str(database), str(images), str(folder), options=_mapping_options(pycolmap, threads, min_tri_angle_deg)
-        )
+        maps = []
+        for seed in range(_STARTS):
+            options = _mapping_options(pycolmap, threads, min_tri_angle_deg, seed)
+            pycolmap.set_random_seed(seed)
+            maps += pycolmap.global_mapping(str(database), str(images), str(folder), options=options).values()
     if not maps:
         return nothing
-    best = max(maps.values(), key=lambda m: m.num_reg_images())
+    best = max(maps, key=_worth)
     out = _dense(pycolmap, best, lens, frames, keyframes, seen, frame, track, xy)
     out["reprojection_px"] = float(best.compute_mean_reprojection_error())
     out["keyframe_ratio"] = best.num_reg_images() / len(keyframes)
     return out
 
 
-def _mapping_options(pycolmap, threads: int, min_tri_angle_deg: float):
+def _worth(found) -> tuple[int, float]:
+    """Placed keyframes first, then observations, each the less the further the map is from its pictures."""
+    error = found.compute_mean_reprojection_error()
+    return found.num_reg_images(), found.compute_num_observations() * max(0.0, 1.0 - error / _GOOD_PX)
+
+
+def _mapping_options(pycolmap, threads: int, min_tri_angle_deg: float, seed: int):
     """Global mapping: a head that turns much and travels little leaves no good first pair for an incremental map."""
     options = pycolmap.GlobalPipelineOptions()
     mapper = options.mapper
     options.num_threads = mapper.num_threads = threads
     # the same clip must give the same map: every part draws from a seed and every solver sums in one order
     for part in (options, mapper, mapper.rotation_averaging, mapper.global_positioning, mapper.retriangulation):
-        part.random_seed = SEED
+        part.random_seed = seed
     mapper.bundle_adjustment.ceres.solver_options.num_threads = threads
     options.multiple_models = False
     options.min_num_matches = 10

@@ -64,9 +64,9 @@ def metric_scale(
 def table_normal(points: np.ndarray, poses: np.ndarray, *, rounds: int = 200) -> np.ndarray | None:
     """Up direction from the dominant plane in front of the cameras, or None.
 
-    RANSAC over the map's points (seeded by their number, so the same map gives the same answer). The plane counts when
-    half of the points lie within 3 % of their median distance, and its normal is within 75 degrees of the first camera's
-    up: a table seen from above, not a wall.
+    RANSAC over the map's points (seeded by their number, so the same map gives the same answer). The plane counts
+    when half of the points lie within 3 % of their median distance and its normal is within 75 degrees of the first
+    camera's up: a table seen from above, not a wall.
 
     Args:
         points: (M, 3) m in the first camera's frame. poses: camera-to-world of the placed frames.

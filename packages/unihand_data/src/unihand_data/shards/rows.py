@@ -1,4 +1,4 @@
-"""The rows of a shard directory as dataclasses (docs/contract.md, section 3). ``schema.py`` holds the same fields as Arrow types.
+"""The rows of a shard directory as dataclasses (docs/contract.md, section 3); ``schema.py`` holds them as Arrow types.
 
 Legend: T frames of the row, S active slots of that row.
 """

@@ -17,7 +17,6 @@ from unihand_data.sources.base import FolderSource
 from unihand_data.sources.listing import is_remote, is_video
 from unihand_data.sources.recording import Recording, SourceItem
 
-
 CAMERA_SUFFIX = ".camera.json"
 _FIELDS = ("fx", "fy", "cx", "cy", "width", "height")
 
