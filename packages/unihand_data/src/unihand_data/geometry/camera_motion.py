@@ -35,7 +35,8 @@ class CameraSettings(Settings):
     keyframe_max_s: float = Field(default=1.0, gt=0)
     min_tri_angle_deg: float = Field(default=1.0, gt=0)
     min_keyframe_ratio: float = Field(default=0.5, ge=0, le=1)  # of the keyframes: placed, for the map to count
-    max_reprojection_px: float = Field(default=2.5, gt=0)
+    max_reprojection_px: float = Field(default=2.5, gt=0)  # in a picture 960 px wide
+    min_points: int = Field(default=30, ge=4)  # a map of fewer says nothing, however small its error
     min_span_s: float = Field(default=0.8, gt=0)  # a stretch shorter than this is not mapped on its own
     max_speed_m_s: float = Field(default=4.0, gt=0)  # 95th percentile of a head's speed; a map beyond it is broken
     max_scale_spread: float = Field(
