@@ -1,0 +1,49 @@
+"""``make bench``: every benchmark at its short setting, one after the other, each in a process of its own.
+
+python benchmarks/run.py [NAME ...]      # pipeline, overhead, reader, codec, space, hands, camera
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SHORT: dict[str, list[str]] = {
+    "pipeline": ["human_video.py"],
+    "overhead": ["pipeline_overhead.py", "--clips", "120"],
+    "reader": ["shard_reader.py"],
+    "codec": ["video_codec.py", "--windows", "30"],
+    "space": ["space.py"],
+    "hands": ["hand_accuracy.py"],
+    "camera": ["camera_accuracy.py"],
+}
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - set(SHORT)
+    if unknown:
+        print(f"no benchmark {sorted(unknown)[0]!r}; there are {', '.join(SHORT)}", file=sys.stderr)
+        return 2
+    print(f"machine: {machine()}; load {os.getloadavg()[0]:.1f}", flush=True)
+    failed = []
+    for name in names or SHORT:
+        print(f"\n== {name}", flush=True)
+        script, *arguments = SHORT[name]
+        if subprocess.run([sys.executable, str(HERE / script), *arguments], check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
