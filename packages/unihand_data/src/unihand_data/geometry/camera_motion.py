@@ -23,6 +23,8 @@ from unihand_data.video.killable import KillableWorker, WorkerError
 
 log = logging.getLogger(__name__)
 
+_ENOUGH = 12  # points of a frame that can tell a moving camera from a moving thing
+
 
 class CameraSettings(Settings):
     """``auto``: static, else colmap, else none. ``none`` knows no motion: the row's EEF slots are masked."""
@@ -220,16 +222,29 @@ def build_camera_estimator(settings: CameraSettings) -> CameraEstimator:
 
 
 def background_shift(frame: np.ndarray, track: np.ndarray, xy: np.ndarray, frames: int) -> float:
-    """Pixels: the largest, over frames, of the median distance of followed points from where they were first seen,
-    counted over the points of the first frames that live longest. A static camera gives tracking noise; moving objects
-    do not disturb a median."""
-    if not len(frame):
-        return float("inf")
+    """Pixels: how far the background moved. A static camera gives tracking noise; moving objects do not disturb a median.
+
+    The larger of two, each over all frames: the median distance of points from where they were first seen (sees turns
+    and zooms too), and the path of the median step from frame to frame (sees a drift that outlives every single point).
+    Infinite where fewer than half of the frames have enough points to tell.
+    """
     order = np.lexsort((frame, track))
     ids, first = np.unique(track[order], return_index=True)
-    origin = xy[order][first]
-    distance = np.linalg.norm(xy - origin[np.searchsorted(ids, track)], axis=1)
-    return max((float(np.median(distance[frame == t])) for t in range(frames) if (frame == t).any()), default=np.inf)
+    away = np.linalg.norm(xy - xy[order][first][np.searchsorted(ids, track)], axis=1)
+    starts = np.searchsorted(frame, np.arange(frames + 1))
+    furthest, told, place = 0.0, 0, np.zeros(2)
+    for t in range(frames):
+        now = slice(starts[t], starts[t + 1])
+        if now.stop - now.start < _ENOUGH:
+            continue
+        told += 1
+        furthest = max(furthest, float(np.median(away[now])))
+        before = slice(starts[max(0, t - 1)], starts[max(0, t - 1) + 1])
+        _, at, at_before = np.intersect1d(track[now], track[before], return_indices=True)
+        if t and len(at) >= _ENOUGH:
+            place = place + np.median(xy[now][at] - xy[before][at_before], axis=0)
+            furthest = max(furthest, float(np.linalg.norm(place)))
+    return furthest if told >= max(1, frames / 2) else float("inf")
 
 
 def keyframes(

@@ -90,15 +90,18 @@ def _free_area(size: tuple[int, int], hands: list[np.ndarray]) -> np.ndarray:
 
     area: np.ndarray = np.full((size[1], size[0]), 255, np.uint8)
     for hand in hands:
-        if not np.isfinite(hand).all():
+        known = np.isfinite(hand).all(axis=1)
+        if known.sum() < 3:
             continue
-        points = np.clip(hand, -1e4, 1e4).astype(np.int32)
-        cv2.fillConvexPoly(area, cv2.convexHull(points), 0)
+        hand = np.clip(hand, -1e4, 1e4)  # a hand at the lens projects anywhere
+        cv2.fillConvexPoly(area, cv2.convexHull(hand[known].astype(np.int32)), 0)
         wrist, knuckle = hand[WRIST], hand[FINGERS["middle"][0]]
-        palm = float(np.linalg.norm(knuckle - wrist))
-        elbow = wrist + 3 * (wrist - knuckle)
-        thick = max(3, round(0.9 * palm))
-        cv2.line(area, tuple(wrist.astype(int).tolist()), tuple(elbow.astype(int).tolist()), 0, thick)
+        palm = 0.0
+        if known[WRIST] and known[FINGERS["middle"][0]]:
+            palm = min(float(np.linalg.norm(knuckle - wrist)), float(max(size)))
+            elbow = np.clip(wrist + 3 * (wrist - knuckle), -3e4, 3e4)
+            thick = max(3, round(0.9 * palm))
+            cv2.line(area, tuple(wrist.astype(int).tolist()), tuple(elbow.astype(int).tolist()), 0, thick)
         border = max(3, round(0.25 * palm)) | 1
         area = np.asarray(cv2.erode(area, np.ones((border, border), np.uint8)))
     return area

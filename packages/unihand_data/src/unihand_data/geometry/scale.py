@@ -30,7 +30,7 @@ def metric_scale(
     at contact: the 90th percentile over frames is taken.
 
     Returns:
-        scale (NaN where no frame votes), relative MAD of the votes above their median, number of votes.
+        scale (NaN where no frame votes), relative MAD of the votes about their median, number of votes.
     """
     votes = []
     depth_of = {int(i): p for i, p in zip(point_track, points)}
