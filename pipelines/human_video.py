@@ -19,6 +19,7 @@ from unihand_data.jobs import human_stages as stage
 from unihand_data.jobs.arguments import JobArguments, main_with
 from unihand_data.jobs.finish import ShardSink, finish, list_units
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.language_account import check_language
 from unihand_data.jobs.plan import print_plan
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
@@ -27,7 +28,7 @@ from unihand_data.sources.base import SourceOptions
 from unihand_data.sources.registry import open_source
 
 
-def stages(settings: HumanVideoSettings, source, work_dir: str) -> list[StageSpec]:
+def stages(settings: HumanVideoSettings, source, arguments: JobArguments) -> list[StageSpec]:
     """Section 3.1 in order of cost; resources are defaults that ``runner.stages`` overrides by name."""
     gpu = 1.0 if settings.hand_estimator == "hawor" else 0.0
     remote = 1.0 if settings.language.backend == "none" else 0.1  # a waiting client needs no core
@@ -43,9 +44,9 @@ def stages(settings: HumanVideoSettings, source, work_dir: str) -> list[StageSpe
         StageSpec("camera", build(stage.EstimateCamera), actor=True),
         # 3.1 (2) motion quality and the geometric half of (3) relevance, before anything costs money
         StageSpec("screen", build(stage.ScreenClip)),
-        StageSpec("encode", build(stage.EncodeClip, work_dir), actor=True),
+        StageSpec("encode", build(stage.EncodeClip, arguments.media_dir), actor=True),
         # dual-level words, (1) paraphrases and the model's half of (3)
-        StageSpec("annotate", build(stage.AnnotateClip, work_dir), actor=True, num_cpus=remote),
+        StageSpec("annotate", build(stage.AnnotateClip, arguments.work_dir), actor=True, num_cpus=remote),
         # (4) mirrored twins, and the samples of the three task families
         StageSpec("rows", build(stage.BuildRows)),
     ]
@@ -57,10 +58,11 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     )
     source = partial(open_source, arguments.input, settings.dataset, options)
     listing = source()
-    chain = stages(settings, source, arguments.work_dir)
+    chain = stages(settings, source, arguments)
     if arguments.plan:
         print_plan(settings, listing, chain)
         return 0
+    check_language(arguments, settings.language)
     sink = ShardSink(arguments.staging_dir)
     result = run_job(
         name="human_video",

@@ -19,7 +19,7 @@ from unihand_data.curate.human_rows import wrist_motion
 from unihand_data.errors import Reason, Reject
 from unihand_data.language import motion_rules
 from unihand_data.language.annotator import Annotator, build_backend
-from unihand_data.language.backends import ClipRequest, answer_reject, answer_rows
+from unihand_data.language.backends import ClipAnswer, ClipRequest, answer_reject, answer_rows
 from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.language.narrations import narration_rows
@@ -74,14 +74,14 @@ class ClipAnnotator:
 
     def _ask(self, clip: ClipState) -> Words:
         """The model's rows and verdict. A refusal or an unreadable answer leaves the words to the other sources; an
-        ended budget leaves the whole clip to a later run."""
+        ended budget, a server that is down and a key or model it does not know leave the whole clip to a later run."""
         assert self.backend is not None
         assert clip.media is not None
         request = request_of(clip, self.language)
         answer = self.backend.annotate([request])[0]
         words = Words([], provenance={"language_status": answer.status, "language_model": answer.model_version})
         reject = answer_reject(answer)
-        if reject is not None and (reject.reason == Reason.BUDGET or answer.transient):
+        if reject is not None and (reject.reason == Reason.BUDGET or answer.transient or _not_about_the_clip(answer)):
             words.reject = Reject(Reason.BUDGET, reject.message)
             return words
         assert clip.hands is not None
@@ -114,6 +114,11 @@ class ClipAnnotator:
     def close(self) -> None:
         if self.backend is not None:
             self.backend.close()
+
+
+def _not_about_the_clip(answer: ClipAnswer) -> bool:
+    """A wrong key, a missing right or an unknown model: words of another source would hide it on every clip."""
+    return answer.status == "error" and answer.message.startswith(("HTTP 401", "HTTP 403", "HTTP 404"))
 
 
 def request_of(clip: ClipState, settings: LanguageSettings) -> ClipRequest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +16,8 @@ from unihand_data.errors import Reason
 from unihand_data.ids import make_id
 from unihand_data.jobs.arguments import JobArguments
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.language_account import language_account
+from unihand_data.runner import paths
 from unihand_data.runner.job import JobResult
 from unihand_data.runner.ledger import Ledger
 from unihand_data.runner.stage import Unit
@@ -33,13 +34,13 @@ def list_units(source: HumanSource) -> Iterator[Unit]:
     is the same input and a file that was replaced is looked at again."""
     for item in source.items():
         path = item.uri.split("!")[0]
-        size = os.path.getsize(path) if os.path.exists(path) else -1
-        item_id = make_id("item", item.dataset, item.key, size)
+        item_id = make_id("item", item.dataset, item.key, paths.size(path))
         yield Unit(item_id, item_id, item.uri, item)
 
 
 class ShardSink:
-    """Writes what the last stage made into a staging part; runs in workers."""
+    """Writes what the last stage made into a staging part; runs in workers. Losses are not staged here: the ledger
+    holds each once, and :func:`finish` states them all."""
 
     def __init__(self, staging_dir: str):
         self.staging_dir = staging_dir
@@ -51,7 +52,6 @@ class ShardSink:
             [episode for r in rows for episode in r.episodes],
             [media for r in rows for media in r.media],
             [sample for r in rows for sample in r.samples],
-            losses,
         )
 
 
@@ -92,6 +92,7 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
     """Commit what is staged, write the report, say in a few lines what happened; returns the exit code."""
     from unihand_data.report.build import write_report
 
+    encoded = [paths.join(arguments.media_dir, name) for name in paths.list_files(arguments.media_dir, ".mp4")]
     ledger = Ledger(arguments.output, result.content_hash)
     rejects, items, inputs = reject_rows(ledger)
     if rejects:
@@ -107,7 +108,11 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
         settled=items,
         new_version=arguments.new_version,
         clean=True,
+        language_cost=language_account(arguments.work_dir, settings.language),
     )
+    if not settings.language.batch:  # a batch that is still to be submitted uploads the clips
+        for path in encoded:  # their bytes are in the media table, or belong to clips that were not kept
+            paths.remove(path)
     log.info("committed %s", outcome["new"])
     report = write_report(arguments.output)
     summary = inspect(arguments.output)

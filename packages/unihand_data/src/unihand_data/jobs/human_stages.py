@@ -255,7 +255,10 @@ class AnnotateClip(_Stage):
         from unihand_data.curate.annotate import ClipAnnotator
 
         self.annotator = ClipAnnotator(settings.language, settings.relevance, work_dir)
-        self.copies = paths.LocalCopies(str(Path(work_dir) / "fetched"))  # of clips that were encoded into a bucket
+        # of clips that were encoded into a bucket
+        self.copies = (
+            paths.LocalCopies(str(Path(work_dir) / "fetched")) if settings.language.backend != "none" else None
+        )
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
@@ -269,7 +272,7 @@ class AnnotateClip(_Stage):
 
     def _words(self, clip: ClipState) -> Words:
         stored = clip.media
-        if self.settings.language.backend == "none" or stored is None:
+        if self.copies is None or stored is None:
             return self.annotator.annotate(clip)
         with self.copies.local(stored.path) as path:
             clip.media = replace(stored, path=path)

@@ -223,7 +223,14 @@ def _reject_table(reader: ShardReader) -> list[dict[str, Any]]:
 def _cost_sentence(cost: dict[str, Any] | None) -> str:
     if not cost or not cost.get("calls"):
         return "No language model was called; nothing was spent."
-    return (
-        f"{cost['calls']} calls to {cost.get('model', 'a model')}, {cost.get('input_tokens', 0):,} input and "
-        f"{cost.get('output_tokens', 0):,} output tokens, {cost.get('money', 0.0):.4f} {cost.get('currency', 'USD')}."
+    endings = ", ".join(f"{count} {status}" for status, count in sorted(cost["by_status"].items()))
+    text = (
+        f"{cost['calls']} calls to {', '.join(sorted(cost['by_model']))} ({endings}): {cost['input_tokens']:,} input "
+        f"and {cost['output_tokens'] + cost['thinking_tokens']:,} output tokens, {cost['money']:.4f} "
+        f"{cost['currency']} at the prices of {cost['prices_as_of']}"
     )
+    if cost["unpriced_calls"]:
+        text += f"; {cost['unpriced_calls']} calls to a model without a listed price are not in the sum"
+    if cost["reserved"]:
+        text += f"; up to {cost['reserved']:.4f} more for calls that were begun and whose end is not known"
+    return text + "."

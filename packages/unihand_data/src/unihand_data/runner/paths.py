@@ -102,12 +102,13 @@ def exists(url: str) -> bool:
 
 
 def size(url: str) -> int:
-    """Bytes of a file; -1 where there is none."""
+    """Bytes of a file; -1 where there is none, or a folder."""
     fs, path = filesystem(url)
     try:
-        return int(fs.size(path) or 0)
+        info = fs.info(path)
     except FileNotFoundError:
         return -1
+    return int(info["size"] or 0) if info["type"] == "file" else -1
 
 
 def list_files(url: str, suffix: str) -> list[str]:

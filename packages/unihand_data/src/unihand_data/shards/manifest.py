@@ -45,6 +45,7 @@ class Manifest:
     licences: licence -> {episodes, frames, shareable}, unmirrored.
     tables: table -> Lance version after the last commit; ``tags`` are all pins, oldest first.
     tokenizer: what counted the tokens; ``bytes/4`` is an estimate.
+    language_cost: calls, tokens and money of language models over all runs; empty where none was called.
     """
 
     content_hash: str
@@ -60,6 +61,7 @@ class Manifest:
     tags: list[Tag] = field(default_factory=list)
     versions: list[dict[str, Any]] = field(default_factory=list)
     tokenizer: str = "bytes/4"
+    language_cost: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
     format: str = FORMAT
 

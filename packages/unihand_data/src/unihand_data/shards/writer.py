@@ -40,6 +40,7 @@ def commit(
     tokenizer: str = "bytes/4",
     clean: bool = False,
     settled: Collection[str] | None = None,
+    language_cost: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Bring everything staged into the shard directory; safe to repeat.
@@ -54,6 +55,7 @@ def commit(
         tokenizer: who counted ``tokens_*``; ``bytes/4`` marks an estimate.
         settled: input items whose staged rejects are all there is to say about them: rejects that an earlier run stored
             for them and that are not staged now (a retry that went well, a budget that is no longer spent) are dropped.
+        language_cost: what all runs of this directory spent on language models; None leaves what is recorded.
         clean: remove the parts (and media inside the staging directory) once everything is in.
 
     Returns:
@@ -79,6 +81,8 @@ def commit(
                 append.forget_settled(stage, out, manifest, settled)
             new[folder] = append.commit_parquet(stage, out, manifest, folder, kind, lambda: _step("parquet file"))
             _step(folder)
+        if language_cost is not None:
+            manifest.language_cost = language_cost
         tag = _finish(out, manifest, inputs, tokenizer, run_id)
         _step("manifest")
         _tag(out, manifest)
