@@ -78,7 +78,7 @@ def reconstruct(
         images.mkdir()
         if not _fill(pycolmap, database, lens, keyframes, seen, track, xy):
             return nothing
-        maps = []
+        maps: list[Any] = []
         for seed in range(_STARTS):
             options = _mapping_options(pycolmap, threads, min_tri_angle_deg, seed)
             pycolmap.set_random_seed(seed)

@@ -144,7 +144,7 @@ class HaworEstimator:
         folders: list[Path],
         figures: dict[str, float],
     ) -> bool:
-        from unihand_data.geometry.camera_motion import background_shift
+        from unihand_data.geometry.point_tracks import background_shift
 
         limit = self.settings.static_px
         if limit is None:
