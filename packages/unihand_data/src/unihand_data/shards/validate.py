@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -174,7 +174,7 @@ def _twin_numbers(who: str, twin: EpisodeRow, parent: EpisodeRow) -> Iterator[st
         slots, mask = getattr(twin, f"{kind}_slots"), getattr(twin, f"{kind}_mask")
         values = np.where(mask, getattr(twin, kind), 0)
         try:
-            back = mirror.mirror_row(values, slots, mask, kind, world=cast(Any, twin.world))
+            back = mirror.mirror_row(values, slots, mask, kind)
         except ValueError as error:
             yield f"{who}: {kind} cannot be mirrored back: {error}"
             continue

@@ -4,10 +4,13 @@ Two reflections are used: ``M_WORLD = diag(1, -1, 1)`` in the world (y left, z u
 ``M_LOCAL = diag(-1, 1, 1)`` in a hand's or a camera's own frame (MANO's left model is the x-mirror of the right one; a
 flipped picture negates the camera's x). A pose that leads from a local frame to the world becomes
 ``R' = M_WORLD R M_LOCAL``, ``p' = M_WORLD p``: a proper rotation, since both determinants are -1. A rotation *within*
-the world (a displacement) becomes ``M R M``, whose rotvec is ``-M r``: (-x, y, -z). In a row whose world is ``camera``
-the picture's reflection is the world's, so ``M_LOCAL`` stands on both sides there.
+the world (a displacement) becomes ``M R M``, whose rotvec is ``-M r``: (-x, y, -z).
 
 A wrist pose therefore does not mirror by signs alone: ``M_WORLD R M_LOCAL = exp(-M_WORLD r) Rz(pi)``.
+
+Every row's world has z up, x forward and y left, whatever gave its vertical (``world: gravity | table | base |
+camera``), so rows need no choice. Values in *camera axes* (a hand track before it is placed in the world) are mirrored
+with ``axes="camera"``: the picture's reflection stands on both sides there.
 
 Mirroring twice is the identity (up to float rounding and the sign of an axis at an angle of exactly pi). Pixels are
 flipped by whoever loads them; words are swapped by ``language.mirror_words``.
@@ -30,7 +33,7 @@ from unihand_data.space.slots import GROUPS, N_SLOTS, SLOTS, check_slots
 MIRROR_VERSION = "left-right-v1"
 
 VectorKind = Literal["state", "action"]
-World = Literal["gravity", "table", "base", "camera"]
+Axes = Literal["world", "camera"]
 
 M_WORLD = np.diag([1.0, -1.0, 1.0])
 M_LOCAL = np.diag([-1.0, 1.0, 1.0])
@@ -75,11 +78,11 @@ class Row(NamedTuple):
     mask: np.ndarray
 
 
-def world_reflection(world: World) -> np.ndarray:
-    """(3, 3) reflection of a row's world."""
-    if world not in ("gravity", "table", "base", "camera"):
-        raise ValueError(f"world is gravity, table, base or camera, not {world!r}")
-    return M_LOCAL if world == "camera" else M_WORLD
+def reflection(axes: Axes) -> np.ndarray:
+    """(3, 3) reflection of values in these axes."""
+    if axes not in ("world", "camera"):
+        raise ValueError(f"axes is world or camera, not {axes!r}")
+    return M_LOCAL if axes == "camera" else M_WORLD
 
 
 def mirror_slots(slots: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -87,20 +90,20 @@ def mirror_slots(slots: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.sort(PERMUTATION[check_slots(slots)]).astype(np.int16)
 
 
-def mirror_positions(points: np.ndarray, world: World = "gravity") -> np.ndarray:
-    """Positions or displacements (..., 3) of a row's world."""
-    return np.asarray(points, np.float64) @ world_reflection(world)
+def mirror_positions(points: np.ndarray, axes: Axes = "world") -> np.ndarray:
+    """Positions or displacements (..., 3)."""
+    return np.asarray(points, np.float64) @ reflection(axes)
 
 
-def mirror_displacement_rotvecs(rotvec: np.ndarray, world: World = "gravity") -> np.ndarray:
+def mirror_displacement_rotvecs(rotvec: np.ndarray, axes: Axes = "world") -> np.ndarray:
     """Rotvec (..., 3) of a rotation within the world: ``-M r``, that is (-x, y, -z) when y points left."""
-    return -(np.asarray(rotvec, np.float64) @ world_reflection(world))
+    return -(np.asarray(rotvec, np.float64) @ reflection(axes))
 
 
-def mirror_wrist_rotvecs(rotvec: np.ndarray, world: World = "gravity", eef_axis: str = "x") -> np.ndarray:
+def mirror_wrist_rotvecs(rotvec: np.ndarray, axes: Axes = "world", eef_axis: str = "x") -> np.ndarray:
     """Rotvec (..., 3) of a wrist or tool pose: log(M R M_tool), M_tool reflecting ``eef_axis`` of the tool's frame."""
     tool = np.diag([-1.0 if a == eef_axis else 1.0 for a in "xyz"])
-    return rotations.log(world_reflection(world) @ rotations.exp(rotvec) @ tool)
+    return rotations.log(reflection(axes) @ rotations.exp(rotvec) @ tool)
 
 
 def mirror_theta(theta: np.ndarray) -> np.ndarray:
@@ -109,10 +112,10 @@ def mirror_theta(theta: np.ndarray) -> np.ndarray:
     return t * np.tile(np.array([1, -1, -1], t.dtype), t.shape[-1] // 3)
 
 
-def mirror_poses(pose: np.ndarray, world: World = "gravity") -> np.ndarray:
+def mirror_poses(pose: np.ndarray, axes: Axes = "world") -> np.ndarray:
     """Camera-to-world poses (..., 4, 4): R' = M R M_LOCAL, p' = M p. Also ``raw_to_world`` of a mirrored raw frame."""
     t = np.array(pose, np.float64)
-    m = world_reflection(world)
+    m = reflection(axes)
     t[..., :3, :3] = m @ t[..., :3, :3] @ M_LOCAL
     t[..., :3, 3] = t[..., :3, 3] @ m
     return t
@@ -172,7 +175,7 @@ def mirror_row(
     mask: np.ndarray,
     kind: VectorKind,
     *,
-    world: World = "gravity",
+    axes: Axes = "world",
     rule: MirrorRule | None = HUMAN,
 ) -> Row:
     """Mirror a sparse state or action row: sides swapped, signs applied, slots sorted anew.
@@ -183,7 +186,7 @@ def mirror_row(
     Args:
         values: (..., S) of the active ``slots`` (S,). mask: (..., S) bool.
         kind: EEF rotations are poses in the state and world rotations in the action.
-        world: the row's world; see the module's header for ``camera``.
+        axes: of the values; rows are in world axes.
         rule: :data:`HUMAN`, or a robot's from its YAML (``Embodiment.mirror``); None refuses.
 
     Raises:
@@ -212,7 +215,7 @@ def mirror_row(
             raise ValueError(f"slot {s} ({slot.name}) has no mirror sign")
         x[..., i] *= sign
     for side in ("right", "left"):
-        _mirror_eef(x, m, column, f"{side}_eef", kind, world, rule)
+        _mirror_eef(x, m, column, f"{side}_eef", kind, axes, rule)
 
     order = np.argsort(PERMUTATION[index])
     dtype = np.asarray(values).dtype
@@ -221,25 +224,25 @@ def mirror_row(
 
 
 def _mirror_eef(
-    x: np.ndarray, mask: np.ndarray, column: Mapping[int, int], eef: str, kind: str, world: World, rule: MirrorRule
+    x: np.ndarray, mask: np.ndarray, column: Mapping[int, int], eef: str, kind: str, axes: Axes, rule: MirrorRule
 ) -> None:
     """Mirror position and rotation of one end effector in place (columns stay; the caller moves them)."""
-    reflection = np.diag(world_reflection(world))
+    signs = np.diag(reflection(axes))
     for k, s in enumerate(GROUPS[f"{eef}_position"].slots):
         if s in column:
-            x[..., column[s]] *= reflection[k]
+            x[..., column[s]] *= signs[k]
     triple = [column[s] for s in GROUPS[f"{eef}_rotation"].slots if s in column]
     if not triple:
         return
     if len(triple) != 3:
         raise ValueError(f"{eef}_rotation has {len(triple)} of its 3 slots; a rotation is mirrored whole")
     if kind == "action":
-        x[..., triple] = mirror_displacement_rotvecs(x[..., triple], world)
+        x[..., triple] = mirror_displacement_rotvecs(x[..., triple], axes)
         return
     if rule.eef_axis is None:
         raise ValueError(f"{eef}_rotation is a pose, and this embodiment does not say which tool axis is reflected")
     filler = ~np.any(mask[..., triple], axis=-1) & ~np.any(x[..., triple], axis=-1)
-    mirrored = mirror_wrist_rotvecs(x[..., triple], world, rule.eef_axis)
+    mirrored = mirror_wrist_rotvecs(x[..., triple], axes, rule.eef_axis)
     x[..., triple] = np.where(np.expand_dims(filler, -1), 0.0, mirrored)
 
 
@@ -248,7 +251,7 @@ def mirror_vector(
     kind: VectorKind,
     mask: np.ndarray | None = None,
     *,
-    world: World = "gravity",
+    axes: Axes = "world",
     rule: MirrorRule | None = HUMAN,
 ) -> np.ndarray:
     """Mirror the full vector (..., 200).
@@ -264,7 +267,7 @@ def mirror_vector(
         for start in (0, 9):
             m[..., start : start + 6] |= m[..., start : start + 6].any(-1, keepdims=True)
     active = np.flatnonzero((m | (v != 0)).reshape(-1, N_SLOTS).any(axis=0))
-    row = mirror_row(v[..., active], active, m[..., active], kind, world=world, rule=rule)
+    row = mirror_row(v[..., active], active, m[..., active], kind, axes=axes, rule=rule)
     out = np.zeros(v.shape, row.values.dtype)
     out[..., row.slots] = row.values
     return out
