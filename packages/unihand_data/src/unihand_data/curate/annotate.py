@@ -118,7 +118,10 @@ class ClipAnnotator:
 
 def _not_about_the_clip(answer: ClipAnswer) -> bool:
     """A wrong key, a missing right or an unknown model: words of another source would hide it on every clip."""
-    return answer.status == "error" and answer.message.startswith(("HTTP 401", "HTTP 403", "HTTP 404"))
+    refused = answer.message.startswith(("HTTP 401", "HTTP 403", "HTTP 404")) or (
+        answer.message.startswith("HTTP 400") and "api key" in answer.message.lower()  # how Gemini says 401
+    )
+    return answer.status == "error" and refused
 
 
 def request_of(clip: ClipState, settings: LanguageSettings) -> ClipRequest:

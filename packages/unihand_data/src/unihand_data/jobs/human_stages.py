@@ -71,7 +71,7 @@ class OpenAndSplit(_Stage):
         if recording.video is None:
             raise Reject(
                 Reason.MISSING_FILE,
-                f"{unit.uri}: the annotation's video is not here; put it beside it or name its folder (--set videos=...)",
+                f"{unit.uri}: the annotation's video is not here; lay it there or name its folder (--set videos=...)",
             )
         video = self.settings.video
         scan = self.video.scan(recording.video, video.scan)
