@@ -9,11 +9,12 @@ import pytest
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.geometry.camera import Intrinsics
+from unihand_data.video.clip_message import clip_from_message, clip_to_message
 from unihand_data.video.encode import EncodeSettings, encode_clip
 from unihand_data.video.integrity import check
 from unihand_data.video.probe import probe
 from unihand_data.video.scan import ScanSettings, scan
-from unihand_data.video.worker import VideoWorker, VideoWorkerSettings, clip_from_dict, clip_to_dict
+from unihand_data.video.worker import VideoWorker, VideoWorkerSettings
 
 BROKEN = """
 import os, signal, time
@@ -103,7 +104,7 @@ def test_a_clip_survives_the_wire():
 
     camera = Intrinsics(1, 2, 3, 4, 5, 6, "radtan", (0.1, 0.2))
     clip = ClipRef("a!b", np.arange(3.0), 10, 20, 90, camera, Intrinsics(1, 1, 1, 1, 2, 2), {"origin": 7})
-    packed = msgpack.packb({k: v for k, v in clip_to_dict(clip).items() if k != "pts"})
-    again = clip_from_dict({**msgpack.unpackb(packed), "pts": clip.pts})
+    packed = msgpack.packb({k: v for k, v in clip_to_message(clip).items() if k != "pts"})
+    again = clip_from_message({**msgpack.unpackb(packed), "pts": clip.pts})
     assert again.intrinsics == camera
     assert vars(again) | {"pts": 0} == vars(clip) | {"pts": 0}

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from unihand_data.hands.clip_message import clip_from_message
 from unihand_data.hands.track import FINGERS, WRIST
 from unihand_data.video.clip import ClipRef
+from unihand_data.video.clip_message import clip_from_message
 
 _LK: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 4, "criteria": (3, 20, 0.03)}  # EPS | COUNT
 

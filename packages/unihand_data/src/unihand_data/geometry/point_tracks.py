@@ -11,7 +11,7 @@ _ENOUGH = 12  # points of a frame that can tell a moving camera from a moving th
 
 
 def background_shift(frame: np.ndarray, track: np.ndarray, xy: np.ndarray, frames: int) -> float:
-    """Pixels: how far the background moved. A static camera gives tracking noise; moving things do not disturb a median.
+    """Pixels: how far the background moved. A static camera gives noise only; moving things do not disturb a median.
 
     The larger of two, each over all frames: the median distance of points from where they were first seen (sees turns
     and zooms too), and the path of the median step from frame to frame (sees a drift that outlives every single point).
@@ -31,9 +31,17 @@ def background_shift(frame: np.ndarray, track: np.ndarray, xy: np.ndarray, frame
         before = slice(starts[max(0, t - 1)], starts[max(0, t - 1) + 1])
         _, at, at_before = np.intersect1d(track[now], track[before], return_indices=True)
         if t and len(at) >= _ENOUGH:
-            place = place + np.median(xy[now][at] - xy[before][at_before], axis=0)
+            place = place + _common(xy[now][at] - xy[before][at_before])
             furthest = max(furthest, float(np.linalg.norm(place)))
     return furthest if told >= max(1, frames / 2) else float("inf")
+
+
+def _common(steps: np.ndarray) -> np.ndarray:
+    """The step (2,) most points make. A median alone leans towards those that move otherwise, which adds up over a clip;
+    so they are left out and it is taken again."""
+    middle = np.median(steps, axis=0)
+    away = np.linalg.norm(steps - middle, axis=1)
+    return np.median(steps[away <= 2 * np.median(away)], axis=0)
 
 
 def keyframes(

@@ -22,7 +22,6 @@ import numpy as np
 from unihand_data.errors import Reason, Reject
 from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import hawor_files
-from unihand_data.hands.clip_message import clip_to_message
 from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.hawor_config import HaworSettings
 from unihand_data.hands.hawor_frames import as_seen, chosen_frames, hawor_camera, windows
@@ -32,6 +31,7 @@ from unihand_data.hands.hawor_run import HaworProcess, SlamFailed, version_of
 from unihand_data.hands.mediapipe_estimator import view_camera
 from unihand_data.hands.track import HandTrack
 from unihand_data.video.clip import ClipRef
+from unihand_data.video.clip_message import clip_to_message
 from unihand_data.video.killable import KillableWorker
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.geometry.camera import Intrinsics
-from unihand_data.hands.clip_message import clip_from_message
 from unihand_data.hands.hawor_config import HAWOR_FPS
 from unihand_data.video.clip import ClipRef
+from unihand_data.video.clip_message import clip_from_message
 
 _QUALITY = 97
 _CENTRED_PX, _SQUARE = 0.75, 2e-3  # closer than this is left as it is

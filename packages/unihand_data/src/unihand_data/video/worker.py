@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unihand_data.config import Settings, runtime_field
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.shards.rows import MediaRow
 from unihand_data.video.clip import ClipRef
+from unihand_data.video.clip_message import clip_from_message, clip_to_message
 from unihand_data.video.encode import EncodeSettings
 from unihand_data.video.integrity import IntegrityReport
 from unihand_data.video.killable import KillableWorker
@@ -67,7 +67,7 @@ class VideoWorker:
         """:func:`unihand_data.video.encode.encode_clip`; losses are of level ``clip``."""
         request = {
             "do": "encode",
-            "clip": clip_to_dict(clip),
+            "clip": clip_to_message(clip),
             "out_path": str(out_path),
             "settings": (settings or EncodeSettings()).model_dump(),
             "licence": licence,
@@ -107,7 +107,7 @@ def build() -> Callable[[dict[str, Any]], dict[str, Any]]:
                 return asdict(check(request["path"], on_frame=heartbeat))
             case "encode":
                 row = encode_clip(
-                    clip_from_dict(request["clip"]),
+                    clip_from_message(request["clip"]),
                     request["out_path"],
                     EncodeSettings.model_validate(request["settings"]),
                     licence=request["licence"],
@@ -118,20 +118,3 @@ def build() -> Callable[[dict[str, Any]], dict[str, Any]]:
                 raise ValueError(f"no such request: {other}")
 
     return answer
-
-
-def clip_to_dict(clip: ClipRef) -> dict[str, Any]:
-    """Plain values and arrays of a clip, for :mod:`~unihand_data.video.wire`. ``extra`` must hold such too."""
-    out: dict[str, Any] = {f.name: getattr(clip, f.name) for f in fields(clip)}
-    for key in ("intrinsics", "undistort_to"):
-        out[key] = asdict(out[key]) if out[key] is not None else None
-    return out
-
-
-def clip_from_dict(d: dict[str, Any]) -> ClipRef:
-    """Inverse of :func:`clip_to_dict`."""
-
-    def camera(c: dict[str, Any] | None) -> Intrinsics | None:
-        return None if c is None else Intrinsics(**{**c, "distortion": tuple(c["distortion"])})
-
-    return ClipRef(**{**d, "intrinsics": camera(d["intrinsics"]), "undistort_to": camera(d["undistort_to"])})
