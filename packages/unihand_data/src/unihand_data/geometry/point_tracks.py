@@ -37,7 +37,7 @@ def background_shift(frame: np.ndarray, track: np.ndarray, xy: np.ndarray, frame
 
 
 def _common(steps: np.ndarray) -> np.ndarray:
-    """The step (2,) most points make. A median alone leans towards those that move otherwise, which adds up over a clip;
+    """The step (2,) most points make. A median alone leans towards those that move otherwise, which adds up in a clip;
     so they are left out and it is taken again."""
     middle = np.median(steps, axis=0)
     away = np.linalg.norm(steps - middle, axis=1)
