@@ -20,6 +20,7 @@ from unihand_data.jobs.language_account import language_account
 from unihand_data.runner import paths
 from unihand_data.runner.job import JobResult
 from unihand_data.runner.ledger import Ledger
+from unihand_data.runner.parcel import DEFERRED
 from unihand_data.runner.stage import Unit
 from unihand_data.shards import staging, writer
 from unihand_data.shards.catalogue import inspect
@@ -92,7 +93,7 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
     """Commit what is staged, write the report, say in a few lines what happened; returns the exit code."""
     from unihand_data.report.build import write_report
 
-    encoded = [paths.join(arguments.media_dir, name) for name in paths.list_files(arguments.media_dir, ".mp4")]
+    encoded = paths.list_files(arguments.media_dir, ".mp4")
     ledger = Ledger(arguments.output, result.content_hash)
     rejects, items, inputs = reject_rows(ledger)
     if rejects:
@@ -110,9 +111,9 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
         clean=True,
         language_cost=language_account(arguments.work_dir, settings.language),
     )
-    if not settings.language.batch:  # a batch that is still to be submitted uploads the clips
-        for path in encoded:  # their bytes are in the media table, or belong to clips that were not kept
-            paths.remove(path)
+    later = {f"{clip_id}.mp4" for clip_id in ledger.rows(["id", "status"]).filter(pl.col("status") == DEFERRED)["id"]}
+    for name in set(encoded) - later:  # their bytes are in the media table, or belong to clips that were not kept
+        paths.remove(paths.join(arguments.media_dir, name))
     log.info("committed %s", outcome["new"])
     report = write_report(arguments.output)
     summary = inspect(arguments.output)
