@@ -5,7 +5,8 @@
 Peer: the stage functions called in a bare ``for`` loop, nothing else (no journal, no ledger, no staging). The synthetic
 stages burn a fixed amount of CPU (numpy on 64x64 blocks, one thread), so the figure is the runner's own cost. Starting
 Ray is paid once per job and is listed apart. On a machine with other load wall time says little, so CPU seconds are
-given too: those of the loop over those of every process of the job (driver, workers, Ray's own). Goals: at least 0.95
+given too: those of the loop over those of every process of the job (driver, workers, Ray's own). ``ceiling`` is what as
+many loops in as many processes reach at once: two virtual CPUs are often two threads of one core. Goals: at least 0.95
 of the loop with one CPU, 1.9 with two. Memory: the driver's peak for an input and for one ten times as long, with
 stages that cost nothing.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -131,6 +133,17 @@ def plain_loop(stages: list[StageSpec], units: Iterable[Unit]) -> Timing:
     return timing
 
 
+def loops_at_once(setup: Setup, number: int) -> float:
+    """Wall seconds of ``number`` loops in as many processes: what this machine's CPUs give without any runner."""
+    with multiprocessing.get_context("spawn").Pool(number) as pool:
+        pool.map(_loop_wall, [Setup(1, 2, 10)] * number, chunksize=1)
+        return max(pool.map(_loop_wall, [setup] * number, chunksize=1))
+
+
+def _loop_wall(setup: Setup) -> float:
+    return plain_loop(setup.stages(), setup.units()).wall
+
+
 def ray_job(stages: list[StageSpec], units: Callable[[], Iterable[Unit]], warm: Iterable[Unit]) -> Timing:
     """The job on the Ray this process is connected to; workers are started by ``warm``."""
     settings = RunnerSettings(progress="off", max_reject_share=None)
@@ -172,6 +185,7 @@ def measure_throughput(clips: int, work_ms: float, cpus: list[int]) -> dict:
     report: dict = {"clips": setup.recordings * 50, "work_ms_per_clip": work_ms, "machine_cpus": os.cpu_count()}
     for number in cpus:
         before = plain_loop(setup.stages(), setup.units())
+        ceiling = loops_at_once(setup, number)
         started = time.perf_counter()
         with submit.connected(RunnerSettings(num_cpus=number)):
             start = time.perf_counter() - started
@@ -183,6 +197,7 @@ def measure_throughput(clips: int, work_ms: float, cpus: list[int]) -> dict:
             "loop_frames_per_s": round(frames / loop_wall),
             "ray_frames_per_s": round(frames / ray.wall),
             "ratio": round(loop_wall / ray.wall, 3),
+            "ceiling": round(number * loop_wall / ceiling, 3),
             "cpu_ratio": round(loop_cpu / ray.cpu, 3),
             "ray_start_s": round(start, 1),
             "load_average": os.getloadavg()[0],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SHORT: dict[str, list[str]] = {
-    "pipeline": ["human_video.py"],
+    "pipeline": ["pipeline_throughput.py"],
     "overhead": ["pipeline_overhead.py", "--clips", "120"],
     "reader": ["shard_reader.py"],
     "codec": ["video_codec.py", "--windows", "30"],

@@ -40,7 +40,7 @@ def stages(settings: HumanVideoSettings, source, arguments: JobArguments) -> lis
         # recordings are checked, cut at shot changes and planned into clips of at most ten seconds
         StageSpec("split", build(stage.OpenAndSplit, source), actor=True, splits=True),
         # wrist, theta and keypoints of both hands; the camera's path with the hands masked out
-        StageSpec("hands", build(stage.ReconstructHands), actor=True, num_gpus=gpu),
+        StageSpec("hands", build(stage.ReconstructHands, arguments.work_dir), actor=True, num_gpus=gpu),
         StageSpec("camera", build(stage.EstimateCamera), actor=True),
         # 3.1 (2) motion quality and the geometric half of (3) relevance, before anything costs money
         StageSpec("screen", build(stage.ScreenClip)),

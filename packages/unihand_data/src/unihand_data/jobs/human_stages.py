@@ -24,6 +24,7 @@ from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.ids import make_id
+from unihand_data.jobs.deferred import Deferred
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.language.relevance import screen_motion
 from unihand_data.runner import paths
@@ -154,12 +155,16 @@ def _annotated(recording: Recording, ref: ClipRef) -> HandResult | None:
 class ReconstructHands(_Stage):
     """Wrist pose, theta and keypoints per frame and hand (paper: MANO by HaWoR; here the estimator is a setting)."""
 
-    def __init__(self, settings: HumanVideoSettings):
+    def __init__(self, settings: HumanVideoSettings, work_dir: str):
         super().__init__(settings)
         self.estimator = _hand_estimator(settings)
+        self.deferred = Deferred(work_dir) if settings.language.backend != "none" else None
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
+        if self.deferred is not None and (kept := self.deferred.load(clip.clip_id)) is not None:
+            unit.body = kept  # it is encoded already; the stages up to the annotation let it pass
+            return [unit]
         if clip.annotated is not None and self.settings.prefer_annotated:
             clip.hands = clip.annotated
         else:
@@ -194,6 +199,8 @@ class EstimateCamera(_Stage):
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
+        if clip.media is not None:
+            return [unit]
         assert clip.hands is not None
         clip.camera = clip.hands.camera or self.estimator.estimate(clip.clip, clip.hands)
         clip.provenance["camera"] = clip.camera.method
@@ -208,6 +215,8 @@ class ScreenClip(_Stage):
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
+        if clip.media is not None:
+            return [unit]
         assert clip.hands is not None
         times = clip.clip.pts - clip.clip.t0
         clip.figures = clip_figures(clip.hands, clip.camera, times, self.settings.motion)
@@ -239,6 +248,8 @@ class EncodeClip(_Stage):
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
+        if clip.media is not None:
+            return [unit]
         path = paths.join(self.folder, f"{clip.clip_id}.mp4")
         clip.media = self.video.encode(clip.clip, path, self.settings.video.encode, licence=clip.origin.licence)
         return [unit]
@@ -255,6 +266,7 @@ class AnnotateClip(_Stage):
         from unihand_data.curate.annotate import ClipAnnotator
 
         self.annotator = ClipAnnotator(settings.language, settings.relevance, work_dir)
+        self.deferred = Deferred(work_dir) if settings.language.backend != "none" else None
         # of clips that were encoded into a bucket
         self.copies = (
             paths.LocalCopies(str(Path(work_dir) / "fetched")) if settings.language.backend != "none" else None
@@ -264,7 +276,11 @@ class AnnotateClip(_Stage):
         clip: ClipState = unit.body
         words = self._words(clip)
         if words.reject is not None:
+            if self.deferred is not None and words.reject.reason == Reason.BUDGET:
+                self.deferred.save(clip)
             raise _clip_reject(clip, words.reject.reason, words.reject.message)
+        if self.deferred is not None:
+            self.deferred.drop(clip.clip_id)
         clip.language = words.rows
         clip.figures.update(words.figures)
         clip.provenance.update(words.provenance)

@@ -1,6 +1,6 @@
 """The real pipeline: frames/s of the Ray job against its own stage functions in one plain loop in one process.
 
-    python benchmarks/human_video.py [--recordings 12] [--frames 60] [--cpus 1 2] [--passes fast]
+    python benchmarks/pipeline_throughput.py [--recordings 12] [--frames 60] [--cpus 1 2] [--passes fast]
 
 Input: pieces of the shipped sample clip, each re-encoded from another first frame, so that every recording has its own
 content. Peer: the same stages in a bare ``for`` loop (no ledger, no staging). Goals: at least 0.95 of the loop with one
@@ -25,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "pip
 from human_video import stages  # type: ignore[import-not-found]  # noqa: E402
 from pipeline_overhead import plain_loop, ray_job  # type: ignore[import-not-found]  # noqa: E402
 from unihand_data.demo.truth import SHIPPED_VIDEO  # noqa: E402
+from unihand_data.jobs.arguments import JobArguments  # noqa: E402
 from unihand_data.jobs.finish import list_units  # noqa: E402
 from unihand_data.jobs.human_config import HumanVideoSettings  # noqa: E402
 from unihand_data.runner import submit  # noqa: E402
@@ -58,7 +59,7 @@ def main() -> int:
         pieces(real, names.recordings, names.frames)
         pieces(warm, 2, 40)
         source = partial(open_source, str(real))
-        chain = stages(settings, source, str(Path(scratch) / "work"))
+        chain = stages(settings, source, JobArguments(str(real), str(Path(scratch) / "out")))
         warm_chain = list(list_units(open_source(str(warm))))
         before = plain_loop(chain, list_units(source()))
         frames = before.units * names.frames
