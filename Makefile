@@ -1,5 +1,7 @@
 # One environment, .venv, made with plain pip and one constraints file. Every target installs what it needs, no more.
-PYTHON ?= $(firstword $(foreach v,python3.12 python3.11 python3,$(if $(shell command -v $(v) 2>/dev/null),$(v))))
+# The first interpreter that starts and is 3.11 or 3.12 (a version manager's stub may exist and not start).
+PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
@@ -17,8 +19,8 @@ help:
 	@echo "make setup | setup-dev | lint | soak | clean"
 
 $(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@echo "making $(VENV) with $(PYTHON)"
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "Python 3.11 or 3.12 is needed, this is %d.%d: make PYTHON=..." % v)'
 	@$(PYTHON) -m venv $(VENV)
 
 # What the data job needs. No torch.
