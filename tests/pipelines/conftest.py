@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +30,12 @@ from unihand_data.shards.reader import ShardReader
 ROOT = Path(__file__).parents[2]
 PIPELINE = ROOT / "pipelines" / "human_video.py"
 #: one forward pass over the pictures, a camera that need not be mapped, clips of about 0.7 s
-FAST = ["hands.detect.passes=fast", "camera.estimator=static", "video.segment.max_seconds=0.8", "video.segment.min_seconds=0.4"]  # fmt: skip
+FAST = [
+    "hands.detect.passes=fast",
+    "camera.estimator=static",
+    "video.segment.max_seconds=0.8",
+    "video.segment.min_seconds=0.4",
+]
 
 
 def load(path: Path, name: str) -> ModuleType:
@@ -225,10 +230,10 @@ def one_recording(recordings, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(recordings, tmp_path_factory) -> Iterator[tuple[Path, Ran]]:
+def whole(recordings, tmp_path_factory) -> tuple[Path, Ran]:
     """The job with its default camera on the two recordings, once: (output, run)."""
     output = tmp_path_factory.mktemp("whole") / "shards"
-    yield output, run_here(recordings, output, settings=WHOLE)
+    return output, run_here(recordings, output, settings=WHOLE)
 
 
 #: as the defaults, but for one pass over the pictures and short clips
