@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 _HALF = 0.5
-#: global positioning starts from random places and may end in a poor map: the best of so many starts is taken
+#: global positioning starts from random places and may end in a poor map: so many starts, the best is taken; two that
+#: agree are enough
 _STARTS = 3
+_ALIKE = 0.02
 _GOOD_PX = 2.0  # mean reprojection error at which a map is worth nothing
 
 
@@ -83,6 +85,8 @@ def reconstruct(
             options = _mapping_options(pycolmap, threads, min_tri_angle_deg, seed)
             pycolmap.set_random_seed(seed)
             maps += pycolmap.global_mapping(str(database), str(images), str(folder), options=options).values()
+            if _agree([_worth(m) for m in maps]):
+                break
     if not maps:
         return nothing
     best = max(maps, key=_worth)
@@ -96,6 +100,11 @@ def _worth(found) -> tuple[int, float]:
     """Placed keyframes first, then observations, each the less the further the map is from its pictures."""
     error = found.compute_mean_reprojection_error()
     return found.num_reg_images(), found.compute_num_observations() * max(0.0, 1.0 - error / _GOOD_PX)
+
+
+def _agree(worths: list[tuple[int, float]]) -> bool:
+    best = sorted(worths)[-2:]
+    return len(best) == 2 and best[0][0] == best[1][0] and best[1][1] <= best[0][1] * (1 + _ALIKE)
 
 
 def _mapping_options(pycolmap, threads: int, min_tri_angle_deg: float, seed: int):
