@@ -54,7 +54,7 @@ def test_settings_override_a_stage_by_name_and_unknown_names_are_errors():
     ops = plan([spec("a"), spec("b")], stages={"b": {"num_cpus": 2, "attempts": 5, "timeout_s": 9}})
     assert [(op.name, op.num_cpus) for op in ops] == [("a", 1.0), ("b", 2)]
     assert (ops[1].steps[0].attempts, ops[1].steps[0].timeout_s) == (5, 9)
-    with pytest.raises(ValueError, match="unknown stages"):
+    with pytest.raises(ValueError, match="are no stages"):
         plan([spec("a")], stages={"typo": {"num_cpus": 2}})
     with pytest.raises(ValueError, match="asks for 8"):
         plan([spec("a", num_cpus=8.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 from unihand_data.jobs.human_config import HumanVideoSettings
@@ -27,7 +28,7 @@ def plan_lines(settings: HumanVideoSettings, source: HumanSource, stages: list[S
         size += os.path.getsize(path)
         try:
             pts = probe(path).pts
-            durations.append(float(pts[-1] - pts[0]) if len(pts) > 1 else 0.0)
+            durations.append(float(pts[-1] - pts[0]) * len(pts) / (len(pts) - 1) if len(pts) > 1 else 0.0)
         except Reject:
             unread += 1
     lines = [
@@ -51,8 +52,11 @@ def plan_lines(settings: HumanVideoSettings, source: HumanSource, stages: list[S
     if settings.language.backend == "none":
         lines.append("language: narrations of the data set, else the motion describer; no calls, no cost")
     else:
-        clip = settings.video.segment.max_seconds
-        pieces = [min(clip, d - i * clip) for d in durations for i in range(int(d // clip) + 1) if d - i * clip > 0.5]
+        cut = settings.video.segment
+        pieces: list[float] = []  # equal ones, as :func:`plan_clips` cuts where nothing else does
+        for duration in durations:
+            number = math.ceil(duration / cut.max_seconds) if duration >= cut.min_seconds else 0
+            pieces += [duration / number] * number if number else []
         lines.append(f"language: {estimate_durations(pieces, settings.language).sentence()}")
     return lines
 

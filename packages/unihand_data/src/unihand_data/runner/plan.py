@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from unihand_data.config import SettingsError
 from unihand_data.runner.guard import Step
 from unihand_data.runner.settings import RunnerSettings, StageSettings
 from unihand_data.runner.stage import StageSpec
@@ -38,7 +39,8 @@ def steps_of(stages: list[StageSpec], settings: RunnerSettings) -> list[Step]:
     """The stages with the settings' overrides.
 
     Raises:
-        ValueError: no stage, two stages of one name, two that split, or settings for a stage that does not exist.
+        ValueError: no stage, two stages of one name, two that split.
+        SettingsError: settings for a stage that does not exist.
     """
     if not stages:
         raise ValueError("a job needs at least one stage")
@@ -49,7 +51,7 @@ def steps_of(stages: list[StageSpec], settings: RunnerSettings) -> list[Step]:
         raise ValueError("at most one stage of a job may split")
     unknown = sorted(set(settings.stages) - set(names))
     if unknown:
-        raise ValueError(f"settings for unknown stages {unknown}; this job has {names}")
+        raise SettingsError(f"runner.stages: {unknown} are no stages; this job has {names}")
     return [_step(s, settings.stages.get(s.name, StageSettings())) for s in stages]
 
 
@@ -70,7 +72,7 @@ def plan_ops(steps: list[Step], cluster_cpus: float) -> list[Op]:
     two) to the tasks, their CPU reservation, which is bookkeeping only, is scaled down; GPUs and memory never are.
 
     Raises:
-        ValueError: a stage asks for more CPUs than the cluster has on the whole (it would wait for ever).
+        SettingsError: a stage asks for more CPUs than the cluster has on the whole (it would wait for ever).
     """
     groups: list[list[Step]] = []
     for step in steps:
@@ -88,7 +90,7 @@ def plan_ops(steps: list[Step], cluster_cpus: float) -> list[Op]:
         ops.append(Op(tuple(group), spec.num_cpus, spec.num_gpus, memory, pool))
     for op in ops:
         if op.pool is None and op.num_cpus > cluster_cpus:
-            raise ValueError(
+            raise SettingsError(
                 f"{op.name} asks for {op.num_cpus} CPUs and the cluster has {cluster_cpus}; "
                 "lower num_cpus of these stages in the runner settings"
             )

@@ -1,0 +1,121 @@
+"""``--plan`` and the refusals: exit code 2, one sentence, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def refused(ran) -> str:
+    """The sentence of a refusal."""
+    assert ran.code == 2, ran.out + ran.err
+    assert "Traceback" not in ran.err
+    lines = [line for line in ran.err.splitlines() if line.strip()]
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("refused: ")
+    return lines[0]
+
+
+def test_a_plan_prints_stages_and_an_estimate_and_creates_nothing(job, recordings, tmp_path):
+    before = sorted(recordings.rglob("*"))
+    ran = job.run_here(recordings, tmp_path / "out", "--plan")
+    assert ran.code == 0
+    for word in ("2 input items", "split", "hands", "camera", "screen", "encode", "annotate", "rows", "no cost"):
+        assert word in ran.out
+    assert not (tmp_path / "out").exists()
+    assert sorted(recordings.rglob("*")) == before
+
+
+def test_a_plan_estimates_calls_tokens_and_money_without_a_key(job, recordings, tmp_path, monkeypatch):
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    ran = job.run_here(
+        recordings,
+        tmp_path / "out",
+        "--plan",
+        "--set",
+        "language.backend=gemini",
+        "--set",
+        "language.model=gemini-3.5-flash",
+    )
+    assert ran.code == 0
+    assert "4 calls to gemini-3.5-flash" in ran.out  # 1.5 s and 1.3 s in clips of at most 0.8 s
+    assert "USD (prices of" in ran.out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--set", "motion.max_gap=1"], "motion.max_gap"),
+        (["--set", "nonsense=1"], "nonsense"),
+        (["--set", "motion.max_gap_s=soon"], "motion.max_gap_s"),
+        (["--set", "runner.progress=loud"], "runner.progress"),
+        (["--set", "motion.max_gap_s"], "write KEY=VALUE"),
+        (["--set", "motion.max_gap_s=["], "not valid YAML"),
+        (["--set", "motion=5"], "motion"),
+        (["--config", "/nowhere/my.yaml"], "no such file"),
+        (["--dataset", "no_such_set"], "no data set"),
+        (["--set", "language.backend=gemini"], "language.model"),
+        (["--set", "language.backend=openai", "--set", "language.model=m"], "OPENAI_API_KEY"),
+        (["--set", "runner.stages.no_such_stage.num_cpus=1"], "no_such_stage"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_does_not_exist_or_fit_is_refused(job, recordings, tmp_path, monkeypatch, more, words):
+    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert words in refused(job.run_here(recordings, tmp_path / "out", *more))
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_an_unknown_key_in_a_config_file_is_refused_by_file_and_key(job, recordings, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("mirror: true\nmotion:\n  max_gap_seconds: 3\n")
+    sentence = refused(job.run_here(recordings, tmp_path / "out", "--config", str(config)))
+    assert "mine.yaml" in sentence
+    assert "motion.max_gap_seconds" in sentence
+
+
+def test_a_budget_for_a_model_without_a_price_is_refused_before_any_work(job, recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    more = [
+        "language.backend=openai",
+        "language.model=mine",
+        "language.budget=1",
+        "language.base_url=http://127.0.0.1:9",
+    ]
+    ran = job.run_here(recordings, tmp_path / "out", *[x for s in more for x in ("--set", s)])
+    assert "language.prices" in refused(ran)
+
+
+def test_a_missing_input_is_refused(job, tmp_path):
+    assert "does not exist" in refused(job.run_here(tmp_path / "nothing", tmp_path / "out"))
+
+
+def test_an_input_without_any_video_is_refused(job, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    assert "holds no video" in refused(job.run_here(tmp_path / "in", tmp_path / "out"))
+
+
+def test_an_output_another_job_writes_to_is_refused(job, recordings, tmp_path):
+    from unihand_data.runner.paths import output_lock
+
+    with output_lock(str(tmp_path / "out")):
+        assert "another job" in refused(job.run_here(recordings, tmp_path / "out"))
+
+
+def test_other_content_settings_are_refused_unless_a_new_version_is_asked_for(job, one_recording, tmp_path):
+    output: Path = tmp_path / "out"
+    assert job.run_here(one_recording, output).code == 0
+    first = job.holds(output)
+    other = ["--set", "motion.min_seen_ratio=0.2"]
+    assert "--new-version" in refused(job.run_here(one_recording, output, *other))
+    assert job.holds(output) == first
+    # how a job runs is no content: nothing to do, nothing refused
+    assert "skipped 1" in job.run_here(one_recording, output, "--set", "runner.units_per_part=1").out
+    assert job.run_here(one_recording, output, *other, "--new-version").code == 0
+    both = job.holds(output)
+    assert set(first.episodes) < set(both.episodes)
+    assert len(both.episodes) == 2 * len(first.episodes)
+    assert both.media == first.media, "the same pictures are stored once"
