@@ -216,7 +216,7 @@ def measure_memory(recordings: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=400)
+    parser.add_argument("--clips", type=int, default=200)
     parser.add_argument("--work-ms", type=float, default=100.0, help="CPU time of a clip; real ones take seconds")
     parser.add_argument("--cpus", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--memory", type=int, nargs="*", default=[4, 40], help="recordings of 50 clips; [] skips")

@@ -102,7 +102,8 @@ def _run_wave(wave: list[Parcel], crews: list[Crew], writer: PartWriter, units_p
             batch_size=units_per_part,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            num_cpus=0.1,
+            # It waits for a disk. Any share of a CPU is kept free for it, and of two CPUs the stages had one left.
+            num_cpus=0,
         )
         for batch in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for value in batch["data"]:

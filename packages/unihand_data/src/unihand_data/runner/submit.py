@@ -79,7 +79,7 @@ def spawn_only() -> None:
     if multiprocessing.get_start_method(allow_none=True) is None:
         multiprocessing.set_start_method("spawn")
     elif multiprocessing.get_start_method() == "fork":
-        log.warning("multiprocessing forks in this process; Lance is not fork-safe, use the spawn start method")
+        log.info("multiprocessing forks in this process; Lance is not fork-safe, use the spawn start method")
 
 
 @contextmanager
