@@ -85,9 +85,7 @@ class Reject(Exception):
 
 
 def _rebuild(reason, message, level, frames, frames_with_hand, duration_s) -> Reject:
-    return Reject(
-        reason, message, level=level, frames=frames, frames_with_hand=frames_with_hand, duration_s=duration_s
-    )
+    return Reject(reason, message, level=level, frames=frames, frames_with_hand=frames_with_hand, duration_s=duration_s)
 
 
 class DatasetRefused(Exception):
