@@ -186,3 +186,10 @@ def test_an_unfinished_commit_is_the_one_problem(shard, make, clip):
     manifest = mf.need(Store(out))
     mf.write(Store(out), replace(manifest, state="committing", run_id="r9"))
     assert catalogue.validate(out) == ["the commit of run r9 did not finish; run that job again"]
+
+
+def test_hands_that_were_only_filled_in_are_not_counted_as_seen(shard, make, clip):
+    e = whole_eef(make.episode("e", clip.media_id))
+    frames = np.arange(30)
+    e.hands = [HandRow("left", "generic_v1", "t", np.ones(30), frames < 20, (frames >= 10) & (frames < 20))]
+    assert catalogue.inspect(shard([e], [clip]))["hands"]["frames_with_hand_ratio"] == 10 / 30

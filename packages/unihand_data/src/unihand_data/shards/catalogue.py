@@ -26,7 +26,8 @@ def inspect(directory: str | os.PathLike[str], *, storage_options: dict[str, Any
     ``episodes``, ``frames``, ``hours`` and the ``by_*`` groups are unmirrored; ``mirrored`` shows the twins.
     ``samples`` and ``tokens`` count the whole training index, twins included. ``tokens.text`` is what a sample is
     given, ``tokens.supervised`` what it predicts (disjoint); ``tokens.visual`` follows from images per time at 224 px.
-    ``frames_with_hand_ratio``: frames with a valid hand over all decoded frames, clips that were rejected included.
+    ``frames_with_hand_ratio``: frames with a valid hand over all decoded frames, clips that were rejected included;
+    a hand that was only filled in is not counted, in neither of them.
 
     Raises:
         ShardError: not a shard directory, or a part of it cannot be read.
@@ -116,12 +117,16 @@ def _hand_ratio(store: Store, rejects: pa.Table | None) -> float | None:
     for batch in wanted.to_batches():
         total += pc.sum(batch["frames"]).as_py() or 0
         for hands in batch["hands"]:
-            seen += _frames_with_hand(hand["valid"].values for hand in hands.values) if hands.is_valid else 0
+            seen += _frames_with_hand(map(_seen, hands.values)) if hands.is_valid else 0
     if rejects is not None:
         lost = rejects.filter(pc.not_equal(rejects["level"], "row"))  # a row's frames are counted with its clip
         total += _sum(lost, "frames")
         seen += _sum(lost, "frames_with_hand")
     return seen / total if total else None
+
+
+def _seen(hand: pa.StructScalar) -> pa.BooleanArray:
+    return pc.and_not(hand["valid"].values, hand["interpolated"].values)
 
 
 def _frames_with_hand(valid: Iterable[pa.BooleanArray]) -> int:
