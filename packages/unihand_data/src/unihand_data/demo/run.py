@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unihand_data.demo.compare import compare, format_table
 from unihand_data.demo.truth import SHIPPED_VIDEO, load_truth
+from unihand_data.ids import hash_file, make_id
 from unihand_data.shards.reader import ShardReader
 
 
@@ -48,12 +49,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def accuracy(output: Path) -> str:
     """The comparison of the sample clip's rows with its truth, as text. A clip cut out of it is compared from its own
-    start on."""
+    start on; rows of other recordings in the same directory are left out."""
     truth, blocks = load_truth(), []
+    sample = make_id("recording", hash_file(SHIPPED_VIDEO))
     with ShardReader(str(output)) as reader:
         for episode_id in reader.episode_ids:
             row = reader.episode(episode_id)
-            if row.mirrored:
+            if row.mirrored or row.recording_id != sample:
                 continue
             figures = compare(truth, row, t_offset=float(row.provenance["t0"]))
             blocks.append(format_table(figures))
