@@ -30,7 +30,7 @@ class ScanSettings(Settings):
     that would fill the memory of a worker."""
 
     shots: ShotSettings = ShotSettings()
-    thumbnail_hz: float = runtime_field(1.0, ge=0, le=30)
+    thumbnail_hz: float = runtime_field(0.0, ge=0, le=30)
     thumbnail_side: int = runtime_field(256, ge=16, le=1024)
     max_frames: int = Field(default=4_000_000, gt=0)
 
