@@ -91,7 +91,7 @@ class OpenAndSplit(_Stage):
         from unihand_data.hands.mediapipe_estimator import view_camera
         from unihand_data.video.undistort import rectified_intrinsics
 
-        ref.intrinsics = recording.intrinsics or view_camera(ref, self.settings.hands.assumed_hfov_deg)
+        ref.intrinsics = recording.intrinsics or view_camera(ref, _assumed_hfov_deg(self.settings))
         if (ref.intrinsics.width, ref.intrinsics.height) != (ref.width, ref.height):
             raise Reject(
                 Reason.CONTRADICTION,
@@ -100,7 +100,10 @@ class OpenAndSplit(_Stage):
             )
         if ref.intrinsics.model != "none":
             ref.undistort_to = rectified_intrinsics(ref.intrinsics, hfov_deg=self.settings.video.rectified_hfov_deg)
-        clip_id = make_id("clip", recording.content_id, round(ref.t0 * 1e6), round(ref.t1 * 1e6), self.version)
+        # the same video with a corrected annotation is other content
+        annotation = [recording.extra["annotation_id"]] if "annotation_id" in recording.extra else []
+        span = (round(ref.t0 * 1e6), round(ref.t1 * 1e6))
+        clip_id = make_id("clip", recording.content_id, *span, self.version, *annotation)
         clip = ClipState(
             clip_id=clip_id,
             origin=Origin(
@@ -131,6 +134,12 @@ class OpenAndSplit(_Stage):
 
     def close(self) -> None:
         self.video.close()
+
+
+def _assumed_hfov_deg(settings: HumanVideoSettings) -> float:
+    """Of the estimator in use, where the source brings no intrinsics."""
+    estimator = settings.hawor if settings.hand_estimator == "hawor" else settings.hands
+    return estimator.assumed_hfov_deg
 
 
 def _narrations_on_clip(narrations: list[Narration], t0: float, t1: float) -> list[Narration]:
@@ -169,6 +178,8 @@ class ReconstructHands(_Stage):
             clip.hands = clip.annotated
         else:
             clip.hands = self.estimator.estimate(clip.clip)
+            if clip.annotated is not None and clip.annotated.camera is not None:
+                clip.hands.camera = clip.annotated.camera  # measured by the data set's own rig
         if clip.frames_with_hand == 0:
             raise _clip_reject(clip, Reason.NO_HANDS, "no hand was seen in any frame")
         clip.provenance["hands"] = clip.hands.right.estimator
@@ -182,7 +193,10 @@ def _hand_estimator(settings: HumanVideoSettings) -> HandEstimator:
     if settings.hand_estimator == "hawor":
         from unihand_data.hands.hawor import HaworEstimator
 
-        return HaworEstimator(settings.hawor)
+        hawor = settings.hawor
+        if hawor.read.mano_dir is None:
+            hawor = hawor.model_copy(update={"read": hawor.read.model_copy(update={"mano_dir": settings.mano_dir})})
+        return HaworEstimator(hawor)
     from unihand_data.hands.mediapipe_estimator import MediaPipeEstimator
 
     return MediaPipeEstimator(settings.hands)
