@@ -48,8 +48,11 @@ class JobArguments:
     @property
     def media_dir(self) -> str:
         """Encoded clips until the commit, where every worker and the committer reach them: in the bucket when the
-        output is one, unless ``--work`` names a folder (on a cluster a shared one)."""
-        if self.work or not paths.is_remote(self.output):
+        output is one, unless ``--work`` names a folder (on a cluster a shared one). A folder of this output alone: what
+        is left in it is removed after the commit, and ``--work`` may be shared by several jobs."""
+        if self.work:
+            return paths.join(self.work, "media", make_id("media", self.output)[:16])
+        if not paths.is_remote(self.output):
             return paths.join(self.work_dir, "media")
         return paths.join(self.output, "_job", "work", "media")
 
@@ -110,6 +113,8 @@ def _mapping(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError as error:
         raise SettingsError(f"--config {path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config {path}: cannot be read as text ({error})") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):

@@ -58,10 +58,11 @@ class ShardSink:
 
 def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], list[str], dict[str, int]]:
     """Every loss the ledger knows, with one row of level ``item`` for each item that left nothing behind, and the
-    item counts of docs/contract.md, section 4: an item is written if a row of it was, else rejected.
+    item counts of docs/contract.md, section 4: an item is written if a row of it was, else rejected. An item whose
+    clips are still to be done (the job ended early) is neither yet.
 
     Returns:
-        all reject rows, all items, and the counts.
+        all reject rows, the items that are settled, and the counts.
     """
     rows = [RejectRow(**record) for record in ledger.rejects().to_pylist()]
     units = ledger.rows(["id", "parent", "item", "uri", "status", "reason"])
@@ -73,6 +74,9 @@ def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], list[str], dict[str, i
     for row in rows:
         clip_reasons.setdefault(row.item, Counter())[row.reason] += 1
     pending = units.filter(pl.col("status") == "deferred")["item"].unique().to_list()
+    silent = done.filter(~pl.col("written") & ~pl.col("item").is_in([*said, *pending]))["item"].to_list()
+    unfinished = set(silent) - ledger.lookup(silent).complete
+    done = done.filter(~pl.col("item").is_in(list(unfinished)))
     for item, written, uri, _ in done.iter_rows():
         if written or item in said:
             continue
