@@ -37,8 +37,8 @@ class ClipState:
         narrations: what the data set says about this stretch, on the clip's clock (first frame = 0).
         annotated: hands and camera the data set brings, already on the clip's frames.
         fps: frames per second of the clip's own time stamps.
-        figures: every figure a filter looked at, kept for the report whatever the verdict.
-        media_path: the encoded short-GOP file in the work directory.
+        figures: every figure a filter looked at; they go into the row of a clip that is kept.
+        media: the encoded short-GOP file in the work directory.
     """
 
     clip_id: str
