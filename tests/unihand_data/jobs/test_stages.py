@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from unihand_data.hands.track import HandTrack
 from unihand_data.jobs import human_stages
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.runner.stage import Unit
+from unihand_data.shards.rows import LanguageRow
 from unihand_data.sources.recording import Recording, SourceItem
 from unihand_data.video.clip import ClipRef
 
@@ -89,3 +91,25 @@ def test_estimated_hands_keep_the_camera_that_the_data_set_measured(monkeypatch)
     stage = human_stages.ReconstructHands(HumanVideoSettings(prefer_annotated=False), "/work")
     (out,) = stage(Unit("c", "i", "/in/a.mp4", clip))
     assert out.body.hands.camera is measured
+
+
+@pytest.mark.parametrize(
+    ("text", "twins"),
+    [
+        ("pick up the cup with the left hand", 1),
+        ("turn left", 1),  # a direction or what remains: read as a direction, and exchanged
+        ("coge el vaso con la mano izquierda", 0),
+    ],
+)
+def test_a_clip_with_a_sentence_that_cannot_be_mirrored_gets_no_twin_and_a_row_says_so(monkeypatch, text, twins):
+    row = SimpleNamespace(
+        language=[LanguageRow("instruction", 0.0, 1.0, text, "left", "narration")], action_mask=np.ones((30, 1), bool)
+    )
+    monkeypatch.setattr(human_stages, "human_episode", lambda *_: row)
+    monkeypatch.setattr(human_stages, "mirror_episode", lambda r: r)
+    monkeypatch.setattr(human_stages, "build_samples", lambda *_: [])
+    stage = human_stages.BuildRows(HumanVideoSettings())
+    unit = Unit("c", "i", "/in/a.mp4#t=0,1", SimpleNamespace(media=object()))
+    (out,) = stage(unit)
+    assert len(out.body.episodes) == 1 + twins
+    assert [(r.level, r.reason) for r in out.rejects] == [("row", "unsupported")] * (1 - twins)

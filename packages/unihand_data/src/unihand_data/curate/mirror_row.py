@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from unihand_data.ids import make_id
-from unihand_data.language.mirror_words import MIRROR_TEXT_VERSION, swap_left_right
+from unihand_data.language.mirror_words import MIRROR_TEXT_VERSION, mirror_flags, swap_left_right
 from unihand_data.shards.rows import CameraRow, EpisodeRow, HandRow, LanguageRow
 from unihand_data.space import mirror as space_mirror
 
@@ -37,6 +37,16 @@ def _mirror_camera(camera: CameraRow) -> CameraRow:
 
 def _mirror_language(row: LanguageRow) -> LanguageRow:
     return replace(row, text=swap_left_right(row.text), hand=_OTHER.get(row.hand, row.hand))
+
+
+def unmirrored_sentence(row: EpisodeRow) -> tuple[str, tuple[str, ...]] | None:
+    """The first sentence whose side words might be left as they are in a twin (another script or language, odd
+    spellings), and why; None where every sentence can be mirrored."""
+    for line in row.language:
+        why = tuple(flag for flag in mirror_flags(line.text) if flag != "ambiguous")  # an ambiguous word is swapped
+        if why:
+            return line.text, why
+    return None
 
 
 def mirror_episode(row: EpisodeRow) -> EpisodeRow:

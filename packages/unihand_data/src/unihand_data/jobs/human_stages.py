@@ -18,7 +18,7 @@ from unihand_data.config import content_hash
 from unihand_data.curate.annotate import Words
 from unihand_data.curate.clip_state import ClipRows, ClipState, Origin
 from unihand_data.curate.human_rows import human_episode
-from unihand_data.curate.mirror_row import mirror_episode
+from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentence
 from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
@@ -332,7 +332,11 @@ class BuildRows(_Stage):
             raise _clip_reject(clip, Reason.EMPTY, "no step has two neighbouring seen poses, so there is no action")
         episodes: list[EpisodeRow] = [row]
         if self.settings.mirror:
-            episodes.append(mirror_episode(row))
+            if (found := unmirrored_sentence(row)) is None:
+                episodes.append(mirror_episode(row))
+            else:
+                why = f"no mirror twin: {found[0]!r} may hold a side word that is not exchanged ({', '.join(found[1])})"
+                unit.rejects.append(Reject(Reason.UNSUPPORTED, f"{unit.uri}: {why}", level="row"))
         samples = [sample for episode in episodes for sample in build_samples(episode, self.settings.tasks)]
         unit.body = ClipRows(episodes, [clip.media], samples)
         return [unit]
