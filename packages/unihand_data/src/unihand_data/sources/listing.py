@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
@@ -54,7 +57,8 @@ def _walk_local(root: str) -> Iterator[str]:
         seen.add(real)
         try:
             entries = sorted(os.scandir(base / folder), key=lambda e: e.name)
-        except PermissionError:
+        except PermissionError as error:
+            log.warning("%s is left out: %s", base / folder, error.strerror)
             continue
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
