@@ -246,8 +246,8 @@ def whole_settings() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(recordings, tmp_path_factory) -> Held:
-    """What the quick settings make of the two recordings when nothing goes wrong (plain loop)."""
+def undisturbed(one_recording, tmp_path_factory) -> Held:
+    """What the quick settings make of the one recording when nothing goes wrong (plain loop)."""
     output = tmp_path_factory.mktemp("undisturbed") / "shards"
-    assert run_here(recordings, output).code == 0
+    assert run_here(one_recording, output).code == 0
     return holds(output)
