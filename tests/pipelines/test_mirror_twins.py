@@ -66,11 +66,14 @@ def test_the_posed_twin_lies_where_the_flipped_parent_lies(pairs):
 
 def test_the_posed_hand_lies_in_the_picture(pairs):
     """A mirror test proves nothing about skeletons that are nowhere near a hand: most joints are inside the picture."""
+    shares = []
     for parent, _ in pairs:
         camera = parent.cameras[0]
         points = np.concatenate([pixels(parent, side)[seen(parent, side)] for side in ("right", "left")])
         inside = ((points > -20) & (points < [camera.width + 20, camera.height + 20])).all(-1)
-        assert inside.mean() > 0.8
+        shares += [inside.mean()] if len(points) else []  # a clip whose camera is unknown has no wrist in the world
+    assert shares
+    assert min(shares) > 0.8
 
 
 def test_the_pictures_of_a_twin_are_the_flipped_pictures_of_its_parent(pairs, whole):
