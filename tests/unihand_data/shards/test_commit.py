@@ -109,6 +109,29 @@ def test_many_samples_are_dealt_to_files_alike_however_they_were_staged(tmp_path
     assert catalogue.inspect(tmp_path / "a.out")["samples"]["total"] == 6 * 18
 
 
+def test_the_work_of_a_commit_grows_with_what_is_staged_alone(tmp_path, make, clip, monkeypatch):
+    """Parts are read once however many files come out, and of the stored index only staged episodes count."""
+    episodes = [make.episode(f"e{i}", clip.media_id) for i in range(6)]
+    staging.write_part(tmp_path / "first", episodes[:5], [clip], [s for e in episodes[:5] for s in make.samples(e)])
+    commit(tmp_path / "first", tmp_path / "out")
+
+    reads, skipped = [], []
+    whole, one_file = staging.read_kind, staging._one_file
+    monkeypatch.setattr(writer.append, "SAMPLES_PER_FILE", 10)
+    monkeypatch.setattr(
+        staging, "read_kind", lambda s, n, kind, f=None: (reads.append((n, kind, f)), whole(s, n, kind, f))[1]
+    )
+    monkeypatch.setattr(staging, "_one_file", lambda d, kind, skip: (skipped.append(skip), one_file(d, kind, skip))[1])
+    for e in episodes[4:]:  # one is stored already
+        staging.write_part(tmp_path / "second", [e], [clip], make.samples(e))
+    commit(tmp_path / "second", tmp_path / "out", run="r2")
+    samples = [name for name, kind, fields in reads if kind == "sample" and fields is None]
+    assert sorted(samples) == sorted(set(samples))
+    assert max(map(len, skipped)) == len(make.samples(episodes[4]))
+    assert catalogue.inspect(tmp_path / "out")["samples"]["total"] == 6 * 18
+    assert catalogue.validate(tmp_path / "out", decode=False) == []
+
+
 STEPS = ["begin", "media", "episodes", "conversations", "parquet file", "samples", "rejects", "manifest", "tag"]
 RARE = ("begin", "conversations", "rejects")  # alike to their neighbours: left to `make soak`
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unihand_data.ids import hash_bytes, make_id
@@ -18,7 +19,7 @@ from unihand_data.shards.store import Store, read_anywhere
 EPISODES_PER_BATCH = 64
 MEDIA_BYTES_PER_BATCH = 64 << 20
 SAMPLES_PER_FILE = 1_000_000
-_NOTHING = pa.array([], pa.string())
+_NOTHING = pa.array([], pa.large_string())
 
 
 def commit_media(stage: Store, out: Store, run_id: str) -> int:
@@ -128,7 +129,7 @@ def commit_parquet(
 ) -> int:
     """Samples or rejects. Files the manifest does not list are left-overs of a commit that did not end: replaced."""
     listed: list[mf.ParquetFile] = getattr(manifest, folder)
-    have = _listed_ids(out, listed, kind)
+    have = _listed_ids(stage, out, listed, kind)
     fresh: list[mf.ParquetFile] = []
     for data in staging.collect_light(stage, kind, have, rows_per_file=SAMPLES_PER_FILE):
         fresh.append(write_parquet(out, folder, kind, data))
@@ -175,10 +176,17 @@ def write_parquet(out: Store, folder: str, kind: str, data: pa.Table) -> mf.Parq
     return mf.ParquetFile(name, data.num_rows)
 
 
-def _listed_ids(out: Store, listed: list[mf.ParquetFile], kind: str) -> pa.Array:
+def _listed_ids(stage: Store, out: Store, listed: list[mf.ParquetFile], kind: str) -> pa.Array:
+    """Ids of listed rows that may be staged again. Of samples only those of episodes (conversations) that are staged:
+    the whole index has hundreds of samples per clip, and one Arrow string array holds 67 million ids at most."""
     if kind == "sample":
-        found = [read_parquet(out, f.name, ["sample_id"])["sample_id"].combine_chunks() for f in listed]
-        return pa.concat_arrays(found) if found else pa.array([], pa.string())
+        owners = staging.owners(stage)
+        found = []
+        for file in listed if len(owners) else []:
+            data = read_parquet(out, file.name, ["sample_id", *staging.OWNER])
+            found.append(data.filter(pc.is_in(staging.owner_of(data), value_set=owners))["sample_id"])
+        chunks = [chunk.cast(pa.large_string()) for ids in found for chunk in ids.chunks]
+        return pa.concat_arrays(chunks) if chunks else _NOTHING
     whole = [read_parquet(out, f.name, None) for f in listed]
     return pa.array(staging.reject_ids(pa.concat_tables(whole)) if whole else [], pa.string())
 

@@ -10,12 +10,15 @@ Media rows carry the *path* of the encoded clip; bytes enter ``media.lance`` at 
 
 from __future__ import annotations
 
+import glob
 import io
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -42,6 +45,7 @@ _SORT = {
     "reject": ("item", "level", "stage", "reason", "source_uri", "message"),
     "conversation": ("source", "conversation_id"),
 }
+OWNER = ("episode_id", "conversation_id")
 STAGED = pa.schema(
     [("kind", pa.string()), ("id", pa.string()), *((k, pa.struct(list(s))) for k, s in KINDS.items())],
     metadata={"unihand.schema_version": str(schema.SCHEMA_VERSION)},
@@ -171,39 +175,83 @@ def collect_light(store: Store, kind: str, skip: pa.Array, *, rows_per_file: int
     """As :func:`collect`, vectorised, for the many small rows of ``sample`` and ``reject``: one table per output file.
 
     Rows are dealt to files by a hash of the episode (or item) they belong to, so neither the number of parts nor their
-    borders shows in the result. Each file costs one pass over that kind's columns.
+    borders shows in the result. Every part is read once: where there are several files, their rows wait on disk.
+
+    Args:
+        skip: large_string ids that are left out.
     """
     names = parts(store)
     total = sum(read_kind(store, n, kind, ()).num_rows for n in names)
     files = max(1, -(-total // rows_per_file))
-    order = [(c, "ascending") for c in (*_SORT[kind], "id")]
-    for number in range(files):
-        found = []
-        for name in names:
-            data = read_kind(store, name, kind)
-            if files > 1:
-                data = data.filter(_in_bucket(data, kind, number, files))
-            found.append(data.filter(pc.invert(pc.is_in(data["id"], value_set=skip))))
-        if not found:
-            continue
-        data = pa.concat_tables(found).sort_by(order).combine_chunks()
+    if files == 1:
+        found = [read_kind(store, name, kind) for name in names]
+        if found:
+            yield from _one_file(pa.concat_tables(found), kind, skip)
+        return
+    with tempfile.TemporaryDirectory(prefix="unihand_commit_") as folder:
+        _deal(store, names, kind, files, folder, at_once=2 * rows_per_file)
+        for number in range(files):
+            waiting = sorted(glob.glob(os.path.join(folder, f"{number}-*.arrow")))
+            if waiting:
+                yield from _one_file(pa.concat_tables([_waiting(path) for path in waiting]), kind, skip)
+
+
+def _one_file(data: pa.Table, kind: str, skip: pa.Array) -> Iterator[pa.Table]:
+    """Rows of one file: sorted, each id once, without ``skip``; nothing where none is left."""
+    data = data.filter(pc.invert(pc.is_in(data["id"].cast(pa.large_string()), value_set=skip)))
+    data = data.sort_by([(c, "ascending") for c in (*_SORT[kind], "id")]).combine_chunks()
+    if data.num_rows > 1:  # equal ids have equal sort keys and now lie side by side
         ids = data["id"].combine_chunks()
-        if len(ids) > 1:  # equal ids have equal sort keys and now lie side by side
-            first = pa.concat_arrays([pa.array([True]), pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1))])
-            data = data.filter(first)
-        if data.num_rows:
-            yield data
+        first = pa.concat_arrays([pa.array([True]), pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1))])
+        data = data.filter(first)
+    if data.num_rows:
+        yield data
 
 
-def _in_bucket(data: pa.Table, kind: str, number: int, files: int) -> pa.Array:
-    owner = (
-        data["item"]
-        if kind == "reject"
-        else pc.binary_join_element_wise(data["episode_id"], data["conversation_id"], "")
-    )
+def _deal(store: Store, names: list[str], kind: str, files: int, folder: str, *, at_once: int) -> None:
+    """The rows of all parts, dealt to ``<file>-<round>.arrow`` in ``folder``; memory holds ``at_once`` rows."""
+    held: list[pa.Table] = []
+    rows = rounds = 0
+    for name in names:
+        held.append(read_kind(store, name, kind))
+        rows += held[-1].num_rows
+        if rows < at_once and name != names[-1]:
+            continue
+        data = pa.concat_tables(held)
+        numbers = _file_numbers(data, kind, files)
+        data = data.append_column("file", numbers).sort_by("file")
+        edges = np.searchsorted(data["file"].to_numpy(), np.arange(files + 1))
+        data = data.drop_columns("file")
+        for number in np.flatnonzero(np.diff(edges)).tolist():
+            piece = data.slice(edges[number], edges[number + 1] - edges[number])
+            path = os.path.join(folder, f"{number}-{rounds:06d}.arrow")
+            with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, piece.schema) as writer:
+                writer.write_table(piece)
+        held, rows, rounds = [], 0, rounds + 1
+
+
+def _waiting(path: str) -> pa.Table:
+    with pa.OSFile(path, "rb") as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _file_numbers(data: pa.Table, kind: str, files: int) -> pa.Array:
+    """(rows,) int32: which file each row belongs to, by the hash of its owner."""
+    owner = data["item"] if kind == "reject" else owner_of(data)
     encoded = owner.combine_chunks().dictionary_encode()
-    mine = pa.array([int(make_id(o)[:8], 16) % files == number for o in encoded.dictionary.to_pylist()], pa.bool_())
-    return mine.take(encoded.indices)
+    number = [int(make_id(o)[:8], 16) % files for o in encoded.dictionary.to_pylist()]
+    return pa.array(number, pa.int32()).take(encoded.indices)
+
+
+def owner_of(samples: pa.Table) -> pa.ChunkedArray:
+    """What a sample belongs to: its episode or its conversation."""
+    return pc.binary_join_element_wise(*(samples[c] for c in OWNER), "")
+
+
+def owners(store: Store) -> pa.Array:
+    """Episodes and conversations that have a staged sample."""
+    found = [pc.unique(owner_of(read_kind(store, name, "sample", OWNER))) for name in parts(store)]
+    return pc.unique(pa.chunked_array(found)) if found else pa.array([], pa.string())
 
 
 def media_path(store: Store, path: str) -> str:
