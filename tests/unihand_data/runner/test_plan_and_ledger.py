@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from unihand_data.errors import Reason
+from unihand_data.errors import Reason, Reject
 from unihand_data.runner import metrics
 from unihand_data.runner.ledger import Ledger
-from unihand_data.runner.parcel import DEFERRED, FAILED, FILTERED, REJECTED, status_of
+from unihand_data.runner.parcel import DEFERRED, FAILED, FILTERED, REJECTED, Parcel, status_of
 from unihand_data.runner.plan import plan_ops, steps_of
 from unihand_data.runner.settings import RunnerSettings
-from unihand_data.runner.stage import StageSpec
+from unihand_data.runner.stage import StageSpec, Unit
 
 
 class Nothing:
@@ -118,3 +118,15 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 400, "MiB on top of what building the ledger took"
+
+
+def test_a_recording_that_lost_a_stretch_when_it_was_split_is_taken_back_by_that_reason(tmp_path):
+    ledger = Ledger(str(tmp_path), "f" * 32)
+    whole, cut = (Parcel.of(Unit(name, name, f"/in/{name}.mp4")) for name in ("whole", "cut"))
+    for parcel in (whole, cut):
+        parcel.children = [(f"{parcel.key}-0", b"")]
+    cut.lose(Reject(Reason.TRUNCATED, "10 frames are missing", level="clip", frames=10), "split", 1, cut.uri)
+    ledger.write_part("p", [whole, cut])
+    assert ledger.forget(reasons=[Reason.JITTER]) == 0
+    assert ledger.forget(reasons=[Reason.TRUNCATED]) == 1
+    assert ledger.rows(["id"])["id"].to_list() == ["whole"]

@@ -214,17 +214,21 @@ class Ledger:
 
         Args:
             ids: units (or input items: everything of that item) to forget.
-            reasons: units that ended with one of these.
+            reasons: units that ended with one of these, and recordings that lost something for one of them when they
+                were split.
             statuses: units with one of these.
         """
-        rows = self.rows(["id", "item", "reason", "status"])
-        ids = list(ids)
+        ids, named = list(ids), [str(r) for r in reasons]
+        rows = self.rows(["id", "item", "reason", "status", *(["losses"] if named else [])])
         hit = (
             pl.col("id").is_in(ids)
             | pl.col("item").is_in(ids)
-            | pl.col("reason").is_in([str(r) for r in reasons])
+            | pl.col("reason").is_in(named)
             | pl.col("status").is_in(list(statuses))
         )
+        if named:
+            lost = pl.col("losses").list.eval(pl.element().struct.field("reason").is_in(named)).list.any()
+            hit |= (pl.col("status") == SPLIT) & lost.fill_null(False)
         hits = rows.filter(hit).select("id")
         if len(hits):
             pairs = self._all_rows(["id", "part"], None, False).join(hits, on="id", how="semi")
