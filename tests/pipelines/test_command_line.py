@@ -92,6 +92,16 @@ def test_a_missing_input_is_refused(job, tmp_path):
     assert "does not exist" in refused(job.run_here(tmp_path / "nothing", tmp_path / "out"))
 
 
+@pytest.mark.parametrize("option", ["--input", "--output", "--work"])
+def test_a_relative_path_inside_a_ray_job_is_refused_with_the_absolute_form(job, recordings, monkeypatch, option):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")  # how Ray tells a submitted job what it is
+    given = {"--input": str(recordings), "--output": "/nowhere/out", "--work": "/nowhere/work"} | {option: "some/where"}
+    ran = job.run_here(given["--input"], given["--output"], "--work", given["--work"])
+    sentence = refused(ran)
+    assert f"{option} 'some/where' is relative" in sentence
+    assert '"$PWD/some/where"' in sentence
+
+
 def test_an_input_without_any_video_is_refused(job, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("hello")
