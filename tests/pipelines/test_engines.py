@@ -88,18 +88,13 @@ def cluster(job, tmp_path):
 @pytest.mark.slow
 def test_a_submitted_job_gives_the_same(job, cluster, whole, recordings, whole_settings, tmp_path):
     env, address = cluster
-
-    def submit(source, output, *more: str) -> subprocess.CompletedProcess:
-        command = [str(BIN / "ray"), "job", "submit", "--address", address, "--working-dir", ".", "--"]
-        command += ["python", "pipelines/human_video.py", *job.arguments(source, output, whole_settings, *more)]
-        for _ in range(8):  # the agent that starts jobs may come up some seconds after the dashboard answers
-            done = subprocess.run(command, env=env, cwd=job.ROOT, capture_output=True, text=True, timeout=400)
-            if "No available agent" not in done.stdout + done.stderr:
-                break
-            time.sleep(2)
-        return done
-
     there = tmp_path / "there"
-    done = submit(recordings, there)
+    command = [str(BIN / "ray"), "job", "submit", "--address", address, "--working-dir", ".", "--"]
+    command += ["python", "pipelines/human_video.py", *job.arguments(recordings, there, whole_settings)]
+    for _ in range(8):  # the agent that starts jobs may come up some seconds after the dashboard answers
+        done = subprocess.run(command, env=env, cwd=job.ROOT, capture_output=True, text=True, timeout=400)
+        if "No available agent" not in done.stdout + done.stderr:
+            break
+        time.sleep(2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_the_same(job, whole[0], there)

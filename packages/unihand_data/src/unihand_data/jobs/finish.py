@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -13,7 +12,6 @@ import polars as pl
 from unihand_data.config import content_dict, content_hash
 from unihand_data.curate.clip_state import ClipRows
 from unihand_data.errors import Reason
-from unihand_data.ids import make_id
 from unihand_data.jobs.arguments import JobArguments
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.language_account import language_account
@@ -25,18 +23,8 @@ from unihand_data.runner.stage import Unit
 from unihand_data.shards import staging, writer
 from unihand_data.shards.catalogue import inspect
 from unihand_data.shards.rows import RejectRow
-from unihand_data.sources.recording import HumanSource
 
 log = logging.getLogger(__name__)
-
-
-def list_units(source: HumanSource) -> Iterator[Unit]:
-    """One unit per input item. The id holds the item's key and size, not its place or date, so a moved or copied input
-    is the same input and a file that was replaced is looked at again."""
-    for item in source.items():
-        path = item.uri.split("!")[0]
-        item_id = make_id("item", item.dataset, item.key, paths.size(path))
-        yield Unit(item_id, item_id, item.uri, item)
 
 
 class ShardSink:
@@ -115,13 +103,18 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
         clean=True,
         language_cost=language_account(arguments.work_dir, settings.language),
     )
-    later = {f"{clip_id}.mp4" for clip_id in ledger.rows(["id", "status"]).filter(pl.col("status") == DEFERRED)["id"]}
-    for name in set(encoded) - later:  # their bytes are in the media table, or belong to clips that were not kept
+    later = ledger.rows(["id", "status"]).filter(pl.col("status") == DEFERRED)["id"].to_list()
+    for name in set(encoded) - {
+        f"{clip_id}.mp4" for clip_id in later
+    }:  # their bytes are in the media table, or belong to clips that were not kept
         paths.remove(paths.join(arguments.media_dir, name))
     log.info("committed %s", outcome["new"])
     report = write_report(arguments.output)
     summary = inspect(arguments.output)
     print(summary_lines(summary, result, report))
+    if later:
+        why = next(row.message for row in rejects if row.reason == Reason.BUDGET.value)
+        print(f"{len(later)} clips are left for a later run, for example: {why}")
     if result.message:
         print(result.message)
     return result.exit_code
