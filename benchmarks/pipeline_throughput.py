@@ -26,8 +26,8 @@ from human_video import stages  # type: ignore[import-not-found]  # noqa: E402
 from pipeline_overhead import plain_loop, ray_job  # type: ignore[import-not-found]  # noqa: E402
 from unihand_data.demo.truth import SHIPPED_VIDEO  # noqa: E402
 from unihand_data.jobs.arguments import JobArguments  # noqa: E402
-from unihand_data.jobs.finish import list_units  # noqa: E402
 from unihand_data.jobs.human_config import HumanVideoSettings  # noqa: E402
+from unihand_data.jobs.items import list_units  # noqa: E402
 from unihand_data.runner import submit  # noqa: E402
 from unihand_data.runner.settings import RunnerSettings  # noqa: E402
 from unihand_data.sources.registry import open_source  # noqa: E402

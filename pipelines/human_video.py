@@ -17,8 +17,9 @@ from os.path import join
 from unihand_data.config import content_hash
 from unihand_data.jobs import human_stages as stage
 from unihand_data.jobs.arguments import JobArguments, main_with
-from unihand_data.jobs.finish import ShardSink, finish, list_units
-from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.finish import ShardSink, finish
+from unihand_data.jobs.human_config import HumanVideoSettings, checked
+from unihand_data.jobs.items import list_units
 from unihand_data.jobs.language_account import check_language
 from unihand_data.jobs.plan import print_plan
 from unihand_data.runner.job import run_job
@@ -53,6 +54,7 @@ def stages(settings: HumanVideoSettings, source, arguments: JobArguments) -> lis
 
 
 def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
+    settings = checked(settings, arguments)
     options = SourceOptions(
         video_root=settings.videos, mano_dir=settings.mano_dir, work_dir=join(arguments.work_dir, "joined")
     )

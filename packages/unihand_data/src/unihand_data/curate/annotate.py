@@ -62,6 +62,9 @@ class ClipAnnotator:
         if not words.rows and clip.narrations:
             said = narration_rows(clip.narrations, clip.duration_s)
             words.rows = said.rows
+            for row in words.rows:
+                if row.level == "task":  # a label of the data set, nobody's running commentary
+                    row.text_source = "dataset"
             words.figures |= {"narrations_of_others": float(said.other_person), "narrations_empty": float(said.empty)}
         if not words.rows and self.language.motion_rules:
             words.rows = self._describe(clip)

@@ -134,7 +134,7 @@ def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: st
         domain="human",
         origin="real",
         setting=origin.setting,
-        split=split_of(origin.recording_id),
+        split=split_of(origin.split_group or origin.recording_id),
         rate_hz=clip.fps,
         timestamps=times,
         world=motion.world,

@@ -43,11 +43,11 @@ class HaworSettings(Settings):
     # where and how it runs
     repo: str | None = runtime_field(None)  # the checkout
     python: str = runtime_field("python")  # interpreter of HaWoR's environment
-    checkpoint: str = runtime_field("weights/hawor/checkpoints/hawor.ckpt")  # relative to the checkout, or absolute
-    infiller_checkpoint: str = runtime_field("weights/hawor/checkpoints/infiller.pt")
+    checkpoint: str = "weights/hawor/checkpoints/hawor.ckpt"  # relative to the checkout, or absolute
+    infiller_checkpoint: str = "weights/hawor/checkpoints/infiller.pt"
     device: str | None = runtime_field(None)  # CUDA_VISIBLE_DEVICES; None: as it is
     env: dict[str, str] = runtime_field(default_factory=dict)
-    extra_args: dict[str, Any] = runtime_field(default_factory=dict)  # more attributes of the demo's argument object
+    extra_args: dict[str, Any] = Field(default_factory=dict)  # more attributes of the demo's argument object
     timeout_s: float = runtime_field(1800.0)  # one step of one window
     start_timeout_s: float = runtime_field(300.0)  # importing torch and HaWoR
     recycle_after: int | None = runtime_field(100)  # windows per process

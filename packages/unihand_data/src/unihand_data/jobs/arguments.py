@@ -163,3 +163,6 @@ def main_with(
     except (DatasetRefused, CommitRefused, ShardError, SettingsError, paths.OutputBusy) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130

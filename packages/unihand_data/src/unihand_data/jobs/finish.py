@@ -104,9 +104,8 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
         language_cost=language_account(arguments.work_dir, settings.language),
     )
     later = ledger.rows(["id", "status"]).filter(pl.col("status") == DEFERRED)["id"].to_list()
-    for name in set(encoded) - {
-        f"{clip_id}.mp4" for clip_id in later
-    }:  # their bytes are in the media table, or belong to clips that were not kept
+    # Of the others, the bytes are in the media table, or belong to clips that were not kept.
+    for name in set(encoded) - {f"{clip_id}.mp4" for clip_id in later}:
         paths.remove(paths.join(arguments.media_dir, name))
     log.info("committed %s", outcome["new"])
     report = write_report(arguments.output)

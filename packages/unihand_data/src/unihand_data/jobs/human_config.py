@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from pydantic import Field
 
-from unihand_data.config import Settings, runtime_field
+from unihand_data.config import Settings, SettingsError, runtime_field
 from unihand_data.curate.motion_quality import MotionSettings
 from unihand_data.curate.tasks import TaskSettings
 from unihand_data.geometry.camera_motion import CameraSettings
 from unihand_data.hands.config import HandsSettings
 from unihand_data.hands.hawor_config import HaworSettings
+from unihand_data.jobs.arguments import JobArguments
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
+from unihand_data.runner import paths
 from unihand_data.runner.settings import RunnerSettings
 from unihand_data.video.encode import EncodeSettings
 from unihand_data.video.scan import ScanSettings
@@ -48,3 +51,24 @@ class HumanVideoSettings(Settings):
     tasks: TaskSettings = TaskSettings()
     mirror: bool = True
     runner: RunnerSettings = runtime_field(RunnerSettings())
+
+
+def checked(settings: HumanVideoSettings, arguments: JobArguments) -> HumanVideoSettings:
+    """The settings with absolute paths, refused before any work where every clip would fail.
+
+    Raises:
+        SettingsError: HaWoR without its checkout, a relative path inside a Ray job, or an output that cannot be made.
+    """
+    if settings.hand_estimator == "hawor" and not settings.hawor.repo:
+        raise SettingsError("hand_estimator is hawor: hawor.repo must name your checkout (--set hawor.repo=/path)")
+    try:
+        found = {name: paths.job_path(getattr(settings, name), name) for name in ("videos", "mano_dir")
+                 if getattr(settings, name)}  # fmt: skip
+        repo = paths.job_path(settings.hawor.repo, "hawor.repo") if settings.hawor.repo else None
+        if not arguments.plan and not paths.is_remote(arguments.output):
+            os.makedirs(arguments.output, exist_ok=True)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    except OSError as error:
+        raise SettingsError(f"--output {arguments.output}: cannot be made ({error.strerror})") from error
+    return settings.model_copy(update={**found, "hawor": settings.hawor.model_copy(update={"repo": repo})})

@@ -26,12 +26,18 @@ from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.ids import make_id
 from unihand_data.jobs.deferred import Deferred
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.language.motion_rules import MOTION_RULES_VERSION
 from unihand_data.language.relevance import screen_motion
+from unihand_data.language.templates import TEMPLATES_VERSION
 from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow
+from unihand_data.shards.schema import SCHEMA_VERSION
 from unihand_data.sources.recording import HumanSource, Narration, Recording
 from unihand_data.video.clip import ClipRef
+
+#: versions of what words and samples depend on besides the settings; the mirror's is in the twin's own provenance
+STAGE_VERSIONS = {"motion_rules": MOTION_RULES_VERSION, "templates": TEMPLATES_VERSION}
 
 
 def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
@@ -116,6 +122,7 @@ class OpenAndSplit(_Stage):
                 shareable=recording.shareable,
                 suite=recording.suite,
                 task_id=recording.task_id,
+                split_group=f"{recording.item.dataset}:{recording.split_group}" if recording.split_group else "",
             ),
             clip=ref,
             fps=fps,
@@ -123,7 +130,9 @@ class OpenAndSplit(_Stage):
             annotated=_annotated(recording, ref),
             provenance={
                 "item": unit.item,
+                "schema": SCHEMA_VERSION,
                 "code": __version__,
+                "stages": STAGE_VERSIONS,
                 "config": self.version,
                 "t0": ref.t0,
                 "t1": ref.t1,

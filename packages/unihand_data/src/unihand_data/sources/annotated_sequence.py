@@ -89,6 +89,7 @@ class AnnotatedSource(FolderSource):
         if rows < 2:
             raise Reject(Reason.TOO_SHORT, f"{item.uri}: {rows} annotated frames; a motion needs two")
         recording = self._recording(item, seq)
+        recording.split_group = item.payload.get("split_group", "")
         spec = self.spec.hands
         assert spec is not None
         to_camera, camera_ok = np.tile(np.eye(4), (rows, 1, 1)), np.ones(rows, bool)

@@ -134,7 +134,7 @@ class FolderSource:
                 if self.options.require_video:
                     raise Reject(
                         Reason.MISSING_FILE,
-                        f"{item.uri}: its video is not in this folder; fetch it and name its folder with video_root",
+                        f"{item.uri}: its video is not in this folder; fetch it and name its folder (--set videos=...)",
                     )
                 content_id = _hash_files(annotations)
             else:

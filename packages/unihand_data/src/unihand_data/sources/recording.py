@@ -66,6 +66,7 @@ class Recording:
     camera: CameraTrack | None = None
     camera_t: np.ndarray | None = None
     narrations: list[Narration] = field(default_factory=list)
+    split_group: str = ""  # what must stay in one split where it is more than this recording (views of one motion)
     fps_hint: float | None = None
     setting: Literal["lab", "wild"] = "wild"
     licence: str = "unknown"

@@ -42,7 +42,14 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
         source.claim(*(f"{folder}/{n}" for n in names), *(f"{folder}/{n}" for n in labels if f"{folder}/{n}" in known))
         source.claim(*(f for f in (meta, lens) if f in known))
         yield source.item(
-            folder, source.path(folder), folder=folder, names=sorted(names), meta=meta, lens=lens, shapes=shapes
+            folder,
+            source.path(folder),
+            folder=folder,
+            names=sorted(names),
+            meta=meta,
+            lens=lens,
+            shapes=shapes,
+            split_group=folder.rpartition("/")[0],  # eight cameras see one motion
         )
 
 
