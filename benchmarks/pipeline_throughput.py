@@ -61,7 +61,8 @@ def main() -> int:
         source = partial(open_source, str(real))
         chain = stages(settings, source, JobArguments(str(real), str(Path(scratch) / "out")))
         warm_chain = list(list_units(open_source(str(warm))))
-        before = plain_loop(chain, list_units(source()))
+        warm_loop = list(list_units(source()))[:1]
+        before = plain_loop(chain, list_units(source()), warm_loop)
         frames = before.units * names.frames
         report: dict = {
             "recordings": names.recordings,

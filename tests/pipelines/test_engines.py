@@ -62,7 +62,7 @@ def cluster(job, tmp_path):
     env["PATH"] = os.pathsep.join([str(BIN), env["PATH"]])
     command = f"{BIN}/ray start --head --block --port={free_port()} --dashboard-port={dashboard} --temp-dir={temp}"
     command += " --num-cpus=2 --object-store-memory=100000000 --node-ip-address=127.0.0.1 --include-dashboard=true"
-    command += f" --ray-client-server-port={free_port()}"
+    command += f" --ray-client-server-port={free_port()} --dashboard-agent-listen-port={free_port()}"
     with open(tmp_path / "ray.log", "w") as log:
         head = subprocess.Popen(command.split(), env=env, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{dashboard}"

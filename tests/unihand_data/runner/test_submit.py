@@ -36,7 +36,8 @@ def cluster(tmp_path, wait_until):
     env["RAY_metrics_report_interval_ms"] = "500"
     command = f"{BIN}/ray start --head --block --port={gcs} --dashboard-port={dashboard} --temp-dir={temp}"
     command += f" --metrics-export-port={metrics} --num-cpus=2 --object-store-memory=100000000"
-    command += " --include-dashboard=true --node-ip-address=127.0.0.1 --ray-client-server-port=" + str(free_port())
+    command += f" --include-dashboard=true --node-ip-address=127.0.0.1 --ray-client-server-port={free_port()}"
+    command += f" --dashboard-agent-listen-port={free_port()}"  # another Ray of this machine may hold the default
     with open(tmp_path / "ray.log", "w") as log:
         head = subprocess.Popen(command.split(), env=env, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{dashboard}"
