@@ -6,34 +6,20 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from unihand_data.shards.catalogue import validate
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
-    """(bucket name, client); the environment points every library at the server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
+def bucket(object_store, tmp_path_factory):
+    """(bucket name, client); the machine's temporary folder is one of the test's own."""
     patch = pytest.MonkeyPatch()
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-        "TMPDIR": str(tmp_path_factory.mktemp("machine")),
-    }.items():
-        patch.setenv(name, value)
+    patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("machine")))
     patch.setattr("tempfile.tempdir", None)
-    client = boto3.client("s3", endpoint_url=endpoint)
+    client = boto3.client("s3", endpoint_url=object_store)
     client.create_bucket(Bucket="unihand")
     yield "unihand", client
     patch.undo()
-    server.stop()
 
 
 def keys(bucket) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.runner import paths
@@ -16,24 +15,10 @@ HASH = "c" * 32
 
 
 @pytest.fixture(scope="module")
-def bucket():
-    """Url of an empty bucket; the environment points every client at it."""
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    patch = pytest.MonkeyPatch()
-    endpoint = f"http://{host}:{port}"
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        patch.setenv(name, value)
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="shards")
-    yield "s3://shards"
-    patch.undo()
-    server.stop()
+def bucket(object_store):
+    """Url of an empty bucket."""
+    boto3.client("s3", endpoint_url=object_store).create_bucket(Bucket="shards")
+    return "s3://shards"
 
 
 class Store:
