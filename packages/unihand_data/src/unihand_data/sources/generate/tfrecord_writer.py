@@ -21,7 +21,7 @@ def write_records(path: str | Path, records: list[bytes]) -> None:
 
 
 def encode_example(features: dict[str, Values | list[int] | list[float]]) -> bytes:
-    """The reverse of :func:`unihand_data.sources.tfrecord.parse_example`; a list of int, float or bytes, or an array, per name."""
+    """The reverse of ``tfrecord.parse_example``; a list of int, float or bytes, or an array, per name."""
     return _delimited(1, _encode_features(features))
 
 
