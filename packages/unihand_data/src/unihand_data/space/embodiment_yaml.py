@@ -49,11 +49,18 @@ def read(path: Path) -> Embodiment:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise at.fail(f"not valid YAML: {error}") from error
+    embodiment = parse(data, at)
+    if embodiment.name != path.stem:
+        raise (at / "name").fail(f"{embodiment.name!r} must equal the file's name {path.stem!r}")
+    return embodiment
+
+
+def parse(data: Any, at: At) -> Embodiment:
+    """Check the content of an embodiment file; ``at`` names the place that errors point to. A data set's own row layout
+    (``sources/robot``) is the same content with other blocks."""
     data = at.keys(data, _TOP, _REQUIRED)
     (at / "schema").choice(data["schema"], (1,))
     chosen = {k: (at / k).choice(data.get(k, "unified" if k == "layout" else None), v) for k, v in _CHOICES.items()}
-    if data["name"] != path.stem:
-        raise (at / "name").fail(f"{data['name']!r} must equal the file's name {path.stem!r}")
     if chosen["domain"] == "human" and chosen["hand_model"] is None:
         raise (at / "hand_model").fail("a human embodiment says mano or generic_v1")
     positive: dict[str, float | None] = {}
