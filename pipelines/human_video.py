@@ -17,10 +17,10 @@ from os.path import join
 from unihand_data.config import content_hash
 from unihand_data.jobs import human_stages as stage
 from unihand_data.jobs.arguments import JobArguments, main_with
-from unihand_data.jobs.finish import ShardSink, finish
+from unihand_data.jobs.finish import ShardSink, finish, measure
 from unihand_data.jobs.human_config import HumanVideoSettings, checked
 from unihand_data.jobs.items import list_units
-from unihand_data.jobs.language_account import check_language
+from unihand_data.jobs.language_account import check_language, language_account
 from unihand_data.jobs.plan import print_plan
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
@@ -70,12 +70,13 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
         name="human_video",
         units=list_units(listing),
         stages=chain,
-        sink=SinkSpec(sink, measure=stage.measure),
+        sink=SinkSpec(sink, measure=measure),
         output=arguments.output,
         settings=settings.runner,
         content_hash=content_hash(settings),
     )
-    return finish(arguments, settings, result, ignored=listing.ignored())
+    cost = language_account(arguments.work_dir, settings.language)
+    return finish(arguments, settings, result, ignored=listing.ignored(), language_cost=cost)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from unihand_data.geometry.camera import CameraTrack
 from unihand_data.hands.estimator import HandResult
-from unihand_data.shards.rows import EpisodeRow, LanguageRow, MediaRow, SampleRow
+from unihand_data.shards.rows import LanguageRow, MediaRow
 from unihand_data.sources.recording import Narration
 from unihand_data.video.clip import ClipRef
 
@@ -71,12 +71,3 @@ class ClipState:
             return 0
         seen = [track.valid & ~track.interpolated for track in (self.hands.left, self.hands.right)]
         return int((seen[0] | seen[1]).sum())
-
-
-@dataclass
-class ClipRows:
-    """What a finished clip writes: the episode, its mirror twin, their media and samples."""
-
-    episodes: list[EpisodeRow]
-    media: list[MediaRow]
-    samples: list[SampleRow]

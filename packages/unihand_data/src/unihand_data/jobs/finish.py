@@ -1,4 +1,4 @@
-"""The two ends of a human-video job: what is listed, and how staged parts become a shard directory with a report."""
+"""The end of every pipeline: finished units become staging parts, and these a shard directory with a report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from unihand_data.config import content_dict, content_hash
-from unihand_data.curate.clip_state import ClipRows
+from unihand_data.config import Settings, content_dict, content_hash
 from unihand_data.errors import Reason
 from unihand_data.jobs.arguments import JobArguments
-from unihand_data.jobs.human_config import HumanVideoSettings
-from unihand_data.jobs.language_account import language_account
 from unihand_data.runner import paths
 from unihand_data.runner.job import JobResult
 from unihand_data.runner.ledger import Ledger
@@ -22,9 +19,12 @@ from unihand_data.runner.parcel import DEFERRED
 from unihand_data.runner.stage import Unit
 from unihand_data.shards import staging, writer
 from unihand_data.shards.catalogue import inspect
-from unihand_data.shards.rows import RejectRow
+from unihand_data.shards.rows import RejectRow, StagedRows
 
 log = logging.getLogger(__name__)
+
+#: endings of the files stages lay into ``JobArguments.media_dir`` until the commit
+MEDIA_FILES = (".mp4", ".mkv")
 
 
 class ShardSink:
@@ -35,13 +35,23 @@ class ShardSink:
         self.staging_dir = staging_dir
 
     def __call__(self, units: list[Unit], losses: list[RejectRow]) -> None:
-        rows: list[ClipRows] = [unit.body for unit in units]
+        rows: list[StagedRows] = [unit.body for unit in units]
         staging.write_part(
             self.staging_dir,
             [episode for r in rows for episode in r.episodes],
             [media for r in rows for media in r.media],
             [sample for r in rows for sample in r.samples],
+            conversations=[conversation for r in rows for conversation in r.conversations],
         )
+
+
+def measure(unit: Unit) -> dict[str, float]:
+    """Figures of a finished unit for metrics: unmirrored frames and encoded bytes."""
+    rows: StagedRows = unit.body
+    return {
+        "frames": float(sum(row.frames for row in rows.episodes if not row.mirrored)),
+        "bytes": float(sum(paths.size(media.path) if media.path else len(media.data or b"") for media in rows.media)),
+    }
 
 
 def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], list[str], dict[str, int]]:
@@ -81,11 +91,23 @@ def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], list[str], dict[str, i
     return rows, done["item"].to_list(), {"inputs": len(done), "written": written, "rejected": len(done) - written}
 
 
-def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobResult, *, ignored: int) -> int:
-    """Commit what is staged, write the report, say in a few lines what happened; returns the exit code."""
+def finish(
+    arguments: JobArguments,
+    settings: Settings,
+    result: JobResult,
+    *,
+    ignored: int,
+    language_cost: dict[str, Any] | None = None,
+) -> int:
+    """Commit what is staged, write the report, say in a few lines what happened; returns the exit code.
+
+    Args:
+        ignored: files of the input that are none of the pipeline's business.
+        language_cost: what language models were asked and cost, for the manifest.
+    """
     from unihand_data.report.build import write_report
 
-    encoded = paths.list_files(arguments.media_dir, ".mp4")
+    encoded = [name for kind in MEDIA_FILES for name in paths.list_files(arguments.media_dir, kind)]
     ledger = Ledger(arguments.output, result.content_hash)
     rejects, items, inputs = reject_rows(ledger)
     if rejects:
@@ -101,11 +123,11 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
         settled=items,
         new_version=arguments.new_version,
         clean=True,
-        language_cost=language_account(arguments.work_dir, settings.language),
+        language_cost=language_cost,
     )
     later = ledger.rows(["id", "status"]).filter(pl.col("status") == DEFERRED)["id"].to_list()
     # Of the others, the bytes are in the media table, or belong to clips that were not kept.
-    for name in set(encoded) - {f"{clip_id}.mp4" for clip_id in later}:
+    for name in set(encoded) - {f"{clip_id}{kind}" for clip_id in later for kind in MEDIA_FILES}:
         paths.remove(paths.join(arguments.media_dir, name))
     log.info("committed %s", outcome["new"])
     report = write_report(arguments.output)
@@ -121,14 +143,15 @@ def finish(arguments: JobArguments, settings: HumanVideoSettings, result: JobRes
 
 def summary_lines(summary: dict[str, Any], result: JobResult, report: str) -> str:
     ratio = summary["hands"]["frames_with_hand_ratio"]
-    hands = "no frame judged" if ratio is None else f"a hand in {ratio:.0%} of the frames"
+    hands = "" if ratio is None else f", a hand in {ratio:.0%} of the frames"
+    talks = f", {summary['conversations']} conversations" if summary["conversations"] else ""
     tasks = ", ".join(f"{count} {task}" for task, count in sorted(summary["samples"]["by_task"].items()))
     return "\n".join(
         [
             f"{summary['inputs']} input items: {summary['written']} written, {summary['rejected']} rejected, "
             f"{summary['ignored']} files ignored; this run took {result.seconds:.1f} s and skipped {result.skipped}",
             f"{summary['episodes']} episodes and {summary['mirrored']['episodes']} mirror twins, {summary['frames']} "
-            f"frames, {summary['hours'] * 3600:.1f} s, {hands}",
+            f"frames, {summary['hours'] * 3600:.1f} s{hands}{talks}",
             f"samples: {tasks or 'none'}",
             f"look at {report}",
         ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from unihand_data import __version__
 from unihand_data.config import content_hash
 from unihand_data.curate.annotate import Words
-from unihand_data.curate.clip_state import ClipRows, ClipState, Origin
+from unihand_data.curate.clip_state import ClipState, Origin
 from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentence
 from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
@@ -31,7 +31,7 @@ from unihand_data.language.relevance import screen_motion
 from unihand_data.language.templates import TEMPLATES_VERSION
 from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
-from unihand_data.shards.rows import EpisodeRow
+from unihand_data.shards.rows import EpisodeRow, StagedRows
 from unihand_data.shards.schema import SCHEMA_VERSION
 from unihand_data.sources.recording import HumanSource, Narration, Recording
 from unihand_data.video.clip import ClipRef
@@ -347,14 +347,5 @@ class BuildRows(_Stage):
                 why = f"no mirror twin: {found[0]!r} may hold a side word that is not exchanged ({', '.join(found[1])})"
                 unit.rejects.append(Reject(Reason.UNSUPPORTED, f"{unit.uri}: {why}", level="row"))
         samples = [sample for episode in episodes for sample in build_samples(episode, self.settings.tasks)]
-        unit.body = ClipRows(episodes, [clip.media], samples)
+        unit.body = StagedRows(episodes, [clip.media], samples)
         return [unit]
-
-
-def measure(unit: Unit) -> dict[str, float]:
-    """Figures of a finished unit for metrics: unmirrored frames and encoded bytes."""
-    rows: ClipRows = unit.body
-    return {
-        "frames": float(sum(row.frames for row in rows.episodes if not row.mirrored)),
-        "bytes": float(sum(paths.size(media.path) for media in rows.media)),
-    }

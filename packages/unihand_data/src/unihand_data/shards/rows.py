@@ -188,3 +188,14 @@ class RejectRow:
     frames: int = 0
     frames_with_hand: int = 0
     duration_s: float = 0.0
+
+
+@dataclass
+class StagedRows:
+    """What one finished unit of a job writes: episodes (mirror twins among them) or conversations, what they refer to,
+    and their samples."""
+
+    episodes: list[EpisodeRow] = field(default_factory=list)
+    media: list[MediaRow] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
+    conversations: list[ConversationRow] = field(default_factory=list)
