@@ -23,13 +23,12 @@ def make_zip(path, members):
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
-def test_members_are_listed_read_and_extracted(tmp_path, suffix):
+def test_members_are_listed_and_read(tmp_path, suffix):
     path = (write_tar if suffix == ".tar" else make_zip)(tmp_path / f"x{suffix}", GOOD)
     assert [m.name for m in archive.members(path)] == list(GOOD)
     assert archive.read_member(path, "b.txt") == b"hello"
-    out = archive.extract_member(path, "a/1.mp4", tmp_path / "out.mp4")
-    assert out.read_bytes() == GOOD["a/1.mp4"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mp4", f"x{suffix}"]
+    assert archive.read_member(path, "a/1.mp4") == GOOD["a/1.mp4"]
+    assert [p.name for p in tmp_path.iterdir()] == [f"x{suffix}"], "nothing is unpacked"
 
 
 def test_webdataset_samples_share_the_name_up_to_the_first_dot(tmp_path):

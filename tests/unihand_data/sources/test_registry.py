@@ -12,7 +12,6 @@ from unihand_data.sources.base import SourceOptions
 from unihand_data.sources.generate.catalogue import generate
 from unihand_data.sources.generate.media import write_video
 from unihand_data.sources.generate.scene import make_scene
-from unihand_data.sources.materialise import local_video
 from unihand_data.sources.registry import DATASETS, READERS, dataset_names, load_dataset, open_source
 
 
@@ -117,24 +116,6 @@ def test_links_to_folders_are_followed_once(tmp_path):
     assert [i.key for i in open_source(str(tmp_path / "in")).items()] == ["link/a.mp4"]
 
 
-def test_an_archive_member_becomes_a_local_file_once(made, tmp_path):
-    source = made("egocentric_10k").source()
-    recording = source.open(next(iter(source.items())))
-    path, temporary = local_video(recording, tmp_path)
-    assert temporary
-    assert path.parent == tmp_path
-    stamp = path.stat().st_mtime_ns
-    assert local_video(recording, tmp_path)[0].stat().st_mtime_ns == stamp
-
-
-def test_a_plain_file_is_used_where_it_is(made, tmp_path):
-    source = made("video_folder").source()
-    recording = source.open(next(iter(source.items())))
-    path, temporary = local_video(recording, tmp_path)
-    assert not temporary
-    assert str(path) == recording.video
-
-
 def test_annotation_without_its_video_is_rejected_unless_only_inspected(made, tmp_path):
     folder = tmp_path / "vitra"
     shutil.copytree(made("vitra_1m").folder / "annotations", folder)
@@ -171,7 +152,7 @@ def test_the_command_line_writes_a_data_set(tmp_path):
     assert len(list(open_source(str(tmp_path)).items())) == 3
 
 
-def test_videos_on_object_storage_are_listed_hashed_and_fetched(tmp_path):
+def test_videos_on_object_storage_are_listed_and_hashed(tmp_path):
     import fsspec
 
     local = write_video(tmp_path / "a.mp4", make_scene(0, frames=4))
@@ -184,9 +165,6 @@ def test_videos_on_object_storage_are_listed_hashed_and_fetched(tmp_path):
     assert source.ignored() == 1
     recording = source.open(item)
     assert recording.content_id == open_source(str(local)).open(next(iter(open_source(str(local)).items()))).content_id
-    path, temporary = local_video(recording, tmp_path / "work")
-    assert temporary
-    assert path.read_bytes() == local.read_bytes()
     with pytest.raises(DatasetRefused, match="local disk"):
         open_source("memory://bucket/set", "egodex")
 

@@ -1,8 +1,7 @@
 """Tar and zip members without trusting the archive.
 
 A name that leaves the folder, a link or a device is refused; so is an archive that announces or delivers more than the
-limits (a bomb), and one that ends early. Members are read one by one; nothing is unpacked except by
-:func:`extract_member`, to a name the caller chooses.
+limits (a bomb), and one that ends early. Members are read one by one; nothing is unpacked to disk.
 
 A member is written ``archive!member`` (``P01.tar!a/b.mp4``), the form ``ClipRef.path`` uses.
 """
@@ -26,7 +25,6 @@ from unihand_data.errors import Reason, Reject
 log = logging.getLogger(__name__)
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
-_CHUNK = 1 << 20
 
 
 class ArchiveLimits(Settings):
@@ -240,19 +238,6 @@ def decode_json(path: str | Path, member: str) -> Any:
 
     where = f"{path}!{member}"
     return tables.parse_json(tables.decode_text(read_member(path, member), where), where)
-
-
-def extract_member(path: str | Path, member: str, out: Path) -> Path:
-    """Write one member to ``out`` (temporary name, then renamed)."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with open_member(path, member) as stream, open(temporary, "wb") as sink, _errors(str(path)):
-            while piece := stream.read(_CHUNK):
-                sink.write(piece)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return out
 
 
 def iter_samples(path: str | Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterator[tuple[str, dict[str, Member]]]:
