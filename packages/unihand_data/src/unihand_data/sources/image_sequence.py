@@ -68,7 +68,7 @@ def join(
             step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
             stream: Any = container.add_stream(codec, rate=Fraction(round(1000 / step), 1000))
             stream.width, stream.height = size
-            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else _png_format(read(names[0]), names[0])
             stream.time_base = Fraction(1, _TICKS)
             for name, t in zip(names, times):
                 data = read(name)
@@ -86,6 +86,15 @@ def join(
     finally:
         temporary.unlink(missing_ok=True)
     return out, size
+
+
+def _png_format(data: bytes, name: str) -> str:
+    """FFmpeg's pixel format of a PNG by bit depth and colour type of its header."""
+    depth, colour = data[24], data[25]
+    found = {(8, 2): "rgb24", (8, 0): "gray", (16, 0): "gray16be", (8, 6): "rgba", (16, 2): "rgb48be"}
+    if (depth, colour) not in found:
+        raise Reject(Reason.UNSUPPORTED, f"{name}: a PNG of {depth} bits and colour type {colour}; convert it to RGB")
+    return found[depth, colour]
 
 
 def file_reader(folder: str) -> Callable[[str], bytes]:

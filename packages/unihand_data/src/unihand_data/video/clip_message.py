@@ -13,7 +13,7 @@ _CAMERA = ("fx", "fy", "cx", "cy", "width", "height", "model", "distortion", "so
 
 
 def clip_to_message(clip: ClipRef) -> dict[str, Any]:
-    """Plain values and arrays. Of ``clip.extra`` only the decoder's ``origin`` goes along."""
+    """Plain values and arrays. Of ``clip.extra`` the decoder's ``origin`` and the encoder's ``change`` go along."""
     return {
         "path": clip.path,
         "pts": np.asarray(clip.pts, np.float64),
@@ -22,7 +22,7 @@ def clip_to_message(clip: ClipRef) -> dict[str, Any]:
         "rotation": int(clip.rotation),
         "intrinsics": _camera(clip.intrinsics),
         "undistort_to": _camera(clip.undistort_to),
-        "origin": clip.extra.get("origin"),
+        "extra": {k: clip.extra[k] for k in ("origin", "change") if clip.extra.get(k) is not None},
     }
 
 
@@ -36,7 +36,7 @@ def clip_from_message(message: dict[str, Any]) -> ClipRef:
         rotation=message["rotation"],
         intrinsics=_intrinsics(message["intrinsics"]),
         undistort_to=_intrinsics(message["undistort_to"]),
-        extra={} if message["origin"] is None else {"origin": message["origin"]},
+        extra=dict(message["extra"]),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -122,7 +122,7 @@ def encode_clip(
     pts = np.asarray(clip.pts, np.float64) - clip.pts[0]
     base = choose_time_base(pts)
     ticks = np.rint(pts / float(base)).astype(np.int64)
-    with _replacing(out_path) as temporary:
+    with replacing(out_path) as temporary:
         _encode(clip, temporary, s, (width, height), base, ticks, on_frame)
         media_id = hash_file(temporary)
     return MediaRow(
@@ -183,9 +183,10 @@ def _pictures(clip: ClipRef, size: tuple[int, int]) -> Iterator[tuple[int, av.Vi
     """Frames as they are stored: limited-range yuv420p. Without rectification they never become RGB, so colours keep
     their values and their tags."""
     scaler = VideoReformatter()
-    if clip.undistort_to is not None:
+    change = clip.extra.get("change")
+    if clip.undistort_to is not None or change:
         for i, _, picture in iter_frames(clip, size=size):
-            rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            rgb = av.VideoFrame.from_ndarray(changed(picture, change or ()), format="rgb24")
             yield (
                 i,
                 scaler.reformat(
@@ -218,6 +219,22 @@ def _pictures(clip: ClipRef, size: tuple[int, int]) -> Iterator[tuple[int, av.Vi
             yield i, _turned(scaled, reader.rotation, size)
     finally:
         reader.close()
+
+
+def changed(picture: np.ndarray, changes: Sequence[str]) -> np.ndarray:
+    """A picture (H, W, 3) as its data set meant it: ``rotate_180``, ``flip_vertical``, ``bgr`` (channels stored in the
+    other order)."""
+    for change in changes:
+        match change:
+            case "rotate_180":
+                picture = picture[::-1, ::-1]
+            case "flip_vertical":
+                picture = picture[::-1]
+            case "bgr":
+                picture = picture[..., ::-1]
+            case _:
+                raise ValueError(f"no such change of a picture: {change}")
+    return np.ascontiguousarray(picture)
 
 
 def _turned(frame: av.VideoFrame, clockwise: int, size: tuple[int, int]) -> av.VideoFrame:
@@ -259,7 +276,7 @@ def _options(s: EncodeSettings) -> dict[str, str]:
 
 
 @contextmanager
-def _replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Iterator[Path]:
     """A local file to write to, that takes the place of ``path`` when the block ends well and vanishes otherwise."""
     local = local_path(path)
     folder = None if local is None else local.parent

@@ -18,6 +18,7 @@ from unihand_data.video.encode import EncodeSettings
 from unihand_data.video.integrity import IntegrityReport
 from unihand_data.video.killable import KillableWorker
 from unihand_data.video.probe import VideoInfo
+from unihand_data.video.remux import NotUsable, RemuxSettings
 from unihand_data.video.scan import ScanResult, ScanSettings
 
 
@@ -32,7 +33,7 @@ class VideoWorkerSettings(Settings):
 
 
 class VideoWorker:
-    """Scan and encode in a process of their own. One call at a time; close it.
+    """Scan, encode and copy in a process of their own. One call at a time; close it.
 
     Every method raises what its function raises, and Reject TIMEOUT or CRASHED naming the file.
     """
@@ -74,6 +75,30 @@ class VideoWorker:
         }
         return MediaRow(**self._call(request, clip.path, "clip"))
 
+    def remux(
+        self,
+        path: str,
+        out_path: str | Path,
+        settings: RemuxSettings | None = None,
+        *,
+        t0: float = 0.0,
+        t1: float | None = None,
+        licence: str = "unknown",
+    ) -> MediaRow:
+        """:func:`unihand_data.video.remux.remux`, ``NotUsable`` included; losses are of level ``clip``."""
+        request = {
+            "do": "remux",
+            "path": path,
+            "out_path": str(out_path),
+            "settings": (settings or RemuxSettings()).model_dump(),
+            "span": [t0, t1],
+            "licence": licence,
+        }
+        answer = self._call(request, path, "clip")
+        if "not_usable" in answer:
+            raise NotUsable(answer["not_usable"])
+        return MediaRow(**answer)
+
     def close(self) -> None:
         self._worker.close()
 
@@ -93,6 +118,7 @@ def build() -> Callable[[dict[str, Any]], dict[str, Any]]:
     from unihand_data.video.integrity import check
     from unihand_data.video.killable_child import heartbeat
     from unihand_data.video.probe import probe
+    from unihand_data.video.remux import remux
     from unihand_data.video.scan import scan
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +139,20 @@ def build() -> Callable[[dict[str, Any]], dict[str, Any]]:
                     licence=request["licence"],
                     on_frame=heartbeat,
                 )
+                return vars(row)
+            case "remux":
+                try:
+                    row = remux(
+                        request["path"],
+                        request["out_path"],
+                        RemuxSettings.model_validate(request["settings"]),
+                        t0=request["span"][0],
+                        t1=request["span"][1],
+                        licence=request["licence"],
+                        on_frame=heartbeat,
+                    )
+                except NotUsable as why:
+                    return {"not_usable": str(why)}
                 return vars(row)
             case other:
                 raise ValueError(f"no such request: {other}")
