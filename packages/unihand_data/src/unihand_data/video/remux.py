@@ -38,8 +38,11 @@ _REORDER = 32
 
 
 class RemuxSettings(Settings):
-    """When packets are copied. ``max_reach_pixels``: pixels that must be decoded to show the worst frame (frames from one
-    key frame to the next times the picture); ``longest_side``: of the picture as it is."""
+    """When packets are copied.
+
+    ``max_reach_pixels``: pixels that must be decoded to show the worst frame (frames from one key frame to the next
+    times the picture); ``longest_side``: of the picture as it is.
+    """
 
     enabled: bool = True
     codecs: list[Literal["h264", "hevc", "av1"]] = Field(default_factory=lambda: ["h264", "hevc", "av1"])  # type: ignore[arg-type]
@@ -91,7 +94,8 @@ def remux(
             width, height = video.stream.codec_context.width, video.stream.codec_context.height
             if reach * width * height > s.max_reach_pixels:
                 raise NotUsable(
-                    f"key frames lie {reach} frames of {width}x{height} apart, over max_reach_pixels {s.max_reach_pixels}"
+                    f"key frames lie {reach} frames of {width}x{height} apart, over max_reach_pixels "
+                    f"{s.max_reach_pixels}"
                 )
             with replacing(out_path) as temporary:
                 _copy(video, stretch, temporary)
