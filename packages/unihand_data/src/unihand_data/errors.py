@@ -48,6 +48,30 @@ class Reason(StrEnum):
     NO_TEXT = "no_text"
     BAD_ANSWER = "bad_answer"  # the language backend answered, but not in the asked form
     BUDGET = "budget"  # left for a later run: the budget ended
+    # conversations: rows of vision-text corpora (what the reasons above do not say)
+    ROLE_UNKNOWN = "role_unknown"
+    ROLE_ORDER = "role_order"  # not question, answer, question, answer
+    TURN_EMPTY_TEXT = "turn_empty_text"
+    PLACEHOLDER_MISSING = "placeholder_missing"  # fewer <image> or <video> than pictures
+    PLACEHOLDER_EXTRA = "placeholder_extra"
+    PLACEHOLDER_IN_ANSWER = "placeholder_in_answer"
+    IMAGE_TOO_SMALL = "image_too_small"
+    IMAGE_ASPECT = "image_aspect"
+    IMAGE_BOMB = "image_bomb"  # announces more pixels than any honest picture
+    VIDEO_FRAMES_SHORT = "video_frames_short"
+    COORD_OUT_OF_RANGE = "coord_out_of_range"
+    BOX_INVERTED = "box_inverted"
+    BOX_DEGENERATE = "box_degenerate"
+    COORD_FRAME_AMBIGUOUS = "coord_frame_ambiguous"  # unit or frame of the numbers cannot be told
+    POINT_COUNT_MISMATCH = "point_count_mismatch"
+    REPETITION = "repetition"
+    OVERLENGTH = "overlength"
+    ENCODING = "encoding"  # control characters, mojibake, a chat template's own tokens inside the text
+    DUPLICATE_NEAR = "duplicate_near"
+    BENCHMARK_LEAK = "benchmark_leak"  # a picture of a held-out benchmark
+    NSFW_FLAG = "nsfw_flag"
+    LICENCE_EXCLUDED = "licence_excluded"
+    LOW_RATING = "low_rating"
     # the job itself
     INTERNAL = "internal"  # a bug of ours; the message carries the type and the place
 
