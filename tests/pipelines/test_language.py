@@ -93,7 +93,19 @@ def test_answers_verdicts_refusals_and_their_cost(job, fakes, gemini, recordings
     assert job.holds(out) == before
 
 
+def counted() -> dict[str, float]:
+    """The metrics of spending as this process exports them."""
+    from prometheus_client import REGISTRY
+
+    found = {
+        kind: REGISTRY.get_sample_value("unihand_tokens_total", {"kind": kind}) or 0.0
+        for kind in ("input", "output", "thinking")
+    }
+    return found | {"usd": REGISTRY.get_sample_value("unihand_cost_usd_total", {"backend": "openai"}) or 0.0}
+
+
 def test_an_openai_compatible_endpoint_is_asked_with_pictures(job, fakes, openai, one_recording, tmp_path):
+    before = counted()
     openai.script = [(200, fakes.openai_response(said(fakes, "Lift the cube."))) for _ in range(2)]
     more = ["language.backend=openai", "language.api_key_env=MY_KEY", "language.send=frames", "language.fps=4"]
     assert job.run_here(one_recording, tmp_path / "out", *settings(openai, *more)).code == 0
@@ -103,6 +115,15 @@ def test_an_openai_compatible_endpoint_is_asked_with_pictures(job, fakes, openai
     _, _, headers, body = openai.requests[0]
     assert {k.lower(): v for k, v in headers.items()}["authorization"] == "Bearer a-key"
     assert body.count(b"data:image/jpeg;base64,") == 3  # 0.65 s at 4 per second, first frame included
+    spent = {name: value - before[name] for name, value in counted().items()}
+    cost = json.loads((tmp_path / "out" / "manifest.json").read_text())["language_cost"]
+    assert (spent["input"], spent["output"], spent["thinking"]) == (
+        cost["input_tokens"] - cost["cached_input_tokens"],
+        cost["output_tokens"],
+        cost["thinking_tokens"],
+    )
+    assert spent["usd"] == pytest.approx(cost["money"])
+    assert spent["usd"] > 0
 
 
 def test_an_ended_budget_leaves_clips_to_a_later_run_that_asks_nothing_twice(

@@ -57,6 +57,18 @@ def test_every_loss_is_a_reject_row_with_stage_reason_level_and_attempt(toy, tmp
     assert (counts["items"], counts["items_written"], counts["items_rejected"]) == (4, 3, 1)
 
 
+def test_what_stages_spend_is_counted_for_units_and_attempts_that_came_to_nothing_too(toy, tmp_path):
+    from prometheus_client import REGISTRY
+
+    def counted() -> float:
+        return REGISTRY.get_sample_value("unihand_tokens_total", {"kind": "output"}) or 0.0
+
+    before = counted()
+    result = run(toy, tmp_path, reject=frozenset({2}), fail=frozenset({1}))  # 20 clips; clip 1 is tried twice
+    assert result.measures["tokens_output"] == 21 * 2
+    assert counted() - before == 21 * 2
+
+
 def test_an_exception_that_does_not_come_back_costs_one_attempt(toy, tmp_path):
     once = tmp_path / "once"
     once.mkdir()

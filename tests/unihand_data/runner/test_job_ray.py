@@ -42,6 +42,7 @@ def test_ray_and_the_plain_loop_give_the_same_ids_and_a_second_run_adds_nothing(
     first = run(toy, out, {"wave_units": 3})  # two waves
     assert first.status == {"written": 20, "split": 4}
     assert first.measures["frames"] == 40
+    assert first.measures["tokens_output"] == 40
     assert (staged_ids(out), ledger_ids(out)) == undisturbed
     assert run(toy, out).finished == 0
 

@@ -90,7 +90,7 @@ def test_a_submitted_job_writes_the_same_ids_and_its_metrics_can_be_scraped(
     def exported() -> bool:
         text = urllib.request.urlopen(metrics, timeout=5).read().decode()
         seen.update(re.findall(r"^(ray_unihand_\w+)", text, re.M))
-        return "ray_unihand_units_total" in seen
+        return {"ray_unihand_units_total", "ray_unihand_tokens_total"} <= seen
 
     wait_until(exported, 20)
     assert {"ray_unihand_stage_calls_total", "ray_unihand_stage_seconds_bucket"} <= seen

@@ -92,6 +92,7 @@ class Work:
                 f.write(f"work {v} {os.getpid()}\n")
         if toy.sleep_s:
             time.sleep(toy.sleep_s)
+        unit.measures["tokens_output"] = 2.0
         if v in toy.reject:
             raise Reject(Reason.CORRUPT, f"clip {v} is damaged", frames=7)
         if v in toy.filter:

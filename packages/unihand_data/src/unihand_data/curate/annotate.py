@@ -19,7 +19,7 @@ from unihand_data.curate.human_rows import wrist_motion
 from unihand_data.errors import Reason, Reject
 from unihand_data.language import motion_rules
 from unihand_data.language.annotator import Annotator, build_backend
-from unihand_data.language.backends import ClipAnswer, ClipRequest, answer_reject, answer_rows
+from unihand_data.language.backends import ClipAnswer, ClipRequest, Usage, answer_reject, answer_rows
 from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.language.narrations import narration_rows
@@ -113,6 +113,10 @@ class ClipAnnotator:
             settings=self.language.motion,
             max_chunk_s=self.language.max_chunk_s,
         )
+
+    def take_spent(self) -> tuple[Usage, float]:
+        """Tokens and money of the calls since this was last asked; a batch is paid for outside of a job."""
+        return self.backend.take_spent() if isinstance(self.backend, Annotator) else (Usage(), 0.0)
 
     def close(self) -> None:
         if self.backend is not None:

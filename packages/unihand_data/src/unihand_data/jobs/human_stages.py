@@ -297,7 +297,10 @@ class AnnotateClip(_Stage):
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
-        words = self._words(clip)
+        try:
+            words = self._words(clip)
+        finally:
+            unit.measures |= self._spent()
         if words.reject is not None:
             if self.deferred is not None and words.reject.reason == Reason.BUDGET:
                 self.deferred.save(clip)
@@ -308,6 +311,21 @@ class AnnotateClip(_Stage):
         clip.figures.update(words.figures)
         clip.provenance.update(words.provenance)
         return [unit]
+
+    def _spent(self) -> dict[str, float]:
+        """What the calls for this clip took, as figures of the runner; cached input is no part of ``tokens_input``."""
+        usage, money = self.annotator.take_spent()
+        language = self.settings.language
+        tokens = {
+            "input": usage.input - usage.cached_input,
+            "cached_input": usage.cached_input,
+            "output": usage.output,
+            "thinking": usage.thinking,
+        }
+        spent = {f"tokens_{kind}": float(number) for kind, number in tokens.items() if number}
+        if money and language.prices.currency == "USD":
+            spent[f"cost_usd_{language.backend}"] = money
+        return spent
 
     def _words(self, clip: ClipState) -> Words:
         stored = clip.media

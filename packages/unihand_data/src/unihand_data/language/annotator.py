@@ -6,6 +6,7 @@ A batch has its own way of calling (:mod:`batch`), but reads answers with the sa
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,8 @@ class Annotator:
         self._cache = cache if cache is not None else AnswerCache(settings.cache_dir)
         self._ledger = ledger if ledger is not None else SpendLedger(limit=settings.budget)
         self._price = price_of(settings.model, settings.prices)
+        self._lock = threading.Lock()
+        self._spent = (Usage(), 0.0)
         if self._ledger.limit is not None and self._price is None:
             raise ValueError(
                 f"language.budget is set but language.prices.models has no price for {settings.model!r}; add one "
@@ -106,7 +109,16 @@ class Annotator:
         finally:
             cost = cost_of(raw.usage, self._price) if self._price is not None else None
             self._ledger.settle(call, cost=cost, usage=raw.usage, model=self._settings.model, status=raw.status)
+            with self._lock:
+                self._spent = (self._spent[0] + raw.usage, self._spent[1] + (cost or 0.0))
         return raw, cost
+
+    def take_spent(self) -> tuple[Usage, float]:
+        """Tokens and money of the calls since this was last asked, of this annotator alone (the account of all is the
+        ledger's). Money of a model without a price is 0."""
+        with self._lock:
+            spent, self._spent = self._spent, (Usage(), 0.0)
+        return spent
 
     def close(self) -> None:
         self._client.close()

@@ -185,13 +185,15 @@ class Guard:
                     for loss in holder.rejects:
                         self._lost(parcel, loss, name, attempt, holder)
                     holder.rejects = []
+                    _take_measures(holder, parcel)
                 return units
             finally:
+                _take_measures(unit, parcel)
                 metrics.count("unihand_stage_calls_total", stage=name)
         raise AssertionError("unreachable: attempts is at least 1")
 
     def _lost(self, parcel: Parcel, reject: Reject, stage: str, attempt: int, unit: Unit) -> None:
-        parcel.lose(reject, stage, attempt, unit.uri)
+        parcel.lose(reject, stage, attempt, unit.uri, unit.item)
         metrics.count("unihand_rejects_total", stage=stage, reason=str(reject.reason))
 
     def _stage(self, spec: StageSpec) -> Stage:
@@ -218,6 +220,11 @@ def _stage_scope(journal: Journal | None, name: str, timeout_s: float | None):
 def _check_result(units: list[Unit], stage: str) -> None:
     if not isinstance(units, list) or not all(isinstance(u, Unit) for u in units):
         raise TypeError(f"stage {stage} must return a list of units, not {type(units).__name__}")
+
+
+def _take_measures(unit: Unit, parcel: Parcel) -> None:
+    parcel.measures.update(unit.measures)
+    unit.measures = {}
 
 
 def _end_by_last_loss(parcel: Parcel, step: Step) -> None:

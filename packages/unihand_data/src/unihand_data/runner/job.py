@@ -41,7 +41,7 @@ class JobResult:
     Attributes:
         status: units that reached the ledger in this run, by status.
         reasons: reject rows of this run by reason.
-        measures: what ``SinkSpec.measure`` summed up to.
+        measures: what ``SinkSpec.measure`` and ``Unit.measures`` summed up to.
         listed, skipped: input items listed, and those of them that needed nothing more.
         fed, children: units handed to the engine, and those that splits added.
         exit_code: 0, or 3 when more than ``max_reject_share`` was rejected or failed.

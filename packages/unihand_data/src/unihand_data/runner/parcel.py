@@ -6,6 +6,7 @@ fact per id, whatever the fan-out of the stages was, and lets a unit that left n
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 from unihand_data.errors import Level, Reason, Reject
@@ -28,6 +29,15 @@ FILTER_REASONS = frozenset(
         Reason.CAMERA_LOST,
         Reason.NOT_MANIPULATION,
         Reason.NO_TEXT,
+        Reason.IMAGE_TOO_SMALL,
+        Reason.IMAGE_ASPECT,
+        Reason.REPETITION,
+        Reason.OVERLENGTH,
+        Reason.DUPLICATE_NEAR,
+        Reason.BENCHMARK_LEAK,
+        Reason.NSFW_FLAG,
+        Reason.LICENCE_EXCLUDED,
+        Reason.LOW_RATING,
     }
 )
 FAILURE_REASONS = frozenset({Reason.INTERNAL, Reason.CRASHED, Reason.TIMEOUT})
@@ -64,6 +74,7 @@ class Parcel:
         item, uri: of the input item; ``uri`` follows the unit where it has a better one.
         units: what it became so far.
         losses: reject rows met on the way.
+        measures: figures the stages noted on the units, summed, failed attempts included.
         packed: the unit, encoded, when it was restored from the ledger and not opened yet.
         done_children: ids the splitting stage need not hand on (they are in the ledger already).
         children: filled by the splitting stage on the record of the split: (id, encoded unit) of every child.
@@ -76,6 +87,7 @@ class Parcel:
     uri: str
     units: list[Unit] = field(default_factory=list)
     losses: list[RejectRow] = field(default_factory=list)
+    measures: Counter[str] = field(default_factory=Counter)
     packed: bytes = b""
     done_children: list[str] = field(default_factory=list)
     children: list[tuple[str, bytes]] | None = None
@@ -101,10 +113,11 @@ class Parcel:
     def level(self) -> Level:
         return "clip" if self.is_child else "item"
 
-    def lose(self, reject: Reject, stage: str, attempt: int, uri: str = "") -> None:
-        """Note a loss; it does not end the parcel by itself."""
+    def lose(self, reject: Reject, stage: str, attempt: int, uri: str = "", item: str = "") -> None:
+        """Note a loss; it does not end the parcel by itself. ``item``: where a unit is an input item of its own (a row
+        of a block of rows), which the parcel's is not."""
         row = RejectRow(
-            item=self.item,
+            item=item or self.item,
             level="clip" if self.is_child and reject.level == "item" else reject.level,
             stage=stage,
             reason=str(reject.reason),

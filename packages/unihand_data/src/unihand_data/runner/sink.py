@@ -22,8 +22,9 @@ class SinkSpec:
         write_part: ``write_part(units, losses)`` writes one complete staging part, atomically and named by its content
             (``unihand_data.shards.staging.write_part`` does both): it runs in a worker and is called again with the
             same units when that worker is killed before the ledger part is written. Either list may be empty.
-        measure: figures of a unit for the metrics and the result: ``frames``, ``bytes``, ``tokens_<kind>``,
-            ``cost_usd_<backend>``, whatever else is summed.
+        measure: figures of a finished unit for the metrics and the result: ``frames``, ``bytes``, whatever else is
+            summed. What a stage notes in ``Unit.measures`` (``tokens_<kind>``, ``cost_usd_<backend>``) is added, also
+            of units that did not make it.
     """
 
     write_part: Callable[[list[Unit], list[RejectRow]], object]
@@ -46,6 +47,8 @@ class PartSummary:
         out.status.update(p.status for p in parcels)
         out.children = sum(max(0, len(p.children or ()) - len(p.done_children)) for p in parcels)
         out.reasons.update(row.reason for p in parcels for row in p.losses)
+        for parcel in parcels:
+            out.measures.update(parcel.measures)
         return out
 
 

@@ -24,6 +24,8 @@ class Unit:
         uri: what a person would open.
         body: the stage's own value (a Recording, a ClipState, finally Rows).
         rejects: losses that happened on the way and did not end this unit.
+        measures: figures to sum over the job whatever becomes of this unit (``tokens_<kind>``, ``cost_usd_<backend>``,
+            see ``SinkSpec.measure``): a stage adds to them, also where it then raises ``Reject``.
     """
 
     id: str
@@ -31,6 +33,7 @@ class Unit:
     uri: str
     body: Any = None
     rejects: list[Reject] = field(default_factory=list)
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 class Stage(Protocol):
