@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unihand_data.shards import append, codec, schema, tables
+from unihand_data.shards import codec, parquet_files, schema, tables
 from unihand_data.shards import manifest as mf
 from unihand_data.shards import window as w
 from unihand_data.shards.errors import MediaDamaged, ShardError
@@ -25,6 +25,7 @@ from unihand_data.shards.guard import use_lance
 from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.media_reader import DecoderCache, open_blob
 from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, SampleRow
+from unihand_data.shards.sample_index import SampleIndex
 from unihand_data.shards.store import Store
 from unihand_data.shards.window import Window, dense
 
@@ -55,6 +56,9 @@ class _Plan:
 
 class ShardReader:
     """A shard directory, as it is now or as a tag pins it.
+
+    Opening reads the manifest alone. Row numbers by id (20 bytes a row) come with the first row that is asked for; the
+    training index stays on disk, see :attr:`index`.
 
     Args:
         directory: local path or URL.
@@ -91,14 +95,15 @@ class ShardReader:
                 raise ShardError(f"{self.store.url} has no tag {tag!r}; it has {', '.join(pinned) or 'none'}")
             self._files = self._files[: pinned[tag].state["samples"]]
         self._tables = {t: tables.open_table(self.store, t, version=tag) for t in tables.TABLES}
-        self._rows = {t: IdIndex(tables.ids(self._tables[t], column)) for t, column in tables.TABLES.items()}
+        self._numbers: dict[str, IdIndex] = {}
+        #: the training index by sample number, a row group at a time
+        self.index = SampleIndex(self.store, self._files)
         self._render, self._threads, self._cache_episodes = render, threads, cache_episodes
         self._episodes: OrderedDict[str, EpisodeRow] = OrderedDict()
         self._media: OrderedDict[str, MediaRow] = OrderedDict()
         self._files_ahead: dict[str, Any] = {}
         self._decoders = DecoderCache(open_media, self._open_media)
         self._samples: pa.Table | None = None
-        self._sample_rows: IdIndex | None = None
 
     def __reduce__(self) -> Any:  # a spawned worker opens its own
         return (_open, (self._arguments,))
@@ -116,36 +121,50 @@ class ShardReader:
     @property
     def episode_ids(self) -> list[str]:
         """In row order."""
-        return self._rows["episodes"].ids()
+        return tables.ids(self._tables["episodes"], "episode_id")
 
     @property
     def conversation_ids(self) -> list[str]:
         """In row order."""
-        return self._rows["conversations"].ids()
+        return tables.ids(self._tables["conversations"], "conversation_id")
 
     def episode_columns(self, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Some columns of every episode, in row order; for choosing, without trajectories or video."""
-        use_lance()
-        return self._tables["episodes"].to_table(columns=list(columns)).to_pylist()
+        """Some columns of every episode at once, in row order; for choosing, without trajectories or video."""
+        return [row for batch in self.episode_batches(columns) for row in batch.to_pylist()]
+
+    def episode_batches(
+        self, columns: Sequence[str], *, where: str | None = None, rows: int = 4096
+    ) -> Iterator[pa.RecordBatch]:
+        """As :meth:`episode_columns`, ``rows`` at a time; ``where`` is a filter in SQL."""
+        yield from tables.batches(self._tables["episodes"], columns, where=where, rows=rows)
 
     def has(self, table: str, row_id: str) -> bool:
         """Whether ``episodes``, ``media`` or ``conversations`` holds the id."""
-        return row_id in self._rows[table]
+        return row_id in self.numbers(table)
+
+    def numbers(self, table: str) -> IdIndex:
+        """Row numbers by id of ``episodes``, ``media`` or ``conversations``."""
+        if table not in self._numbers:
+            self._numbers[table] = tables.id_index(self._tables[table], tables.TABLES[table])
+        return self._numbers[table]
 
     def samples(self) -> pa.Table:
-        """The training index (schema ``SAMPLES``), kept in memory after the first call."""
+        """The whole training index (schema ``SAMPLES``), some 150 bytes a sample, kept in memory after the first call.
+        For small directories and for tests; :attr:`index` and :meth:`sample_batches` do not grow with it."""
         if self._samples is None:
-            found = [append.read_parquet(self.store, f.name, None) for f in self._files]
-            self._samples = pa.concat_tables(found).combine_chunks() if found else schema.SAMPLES.empty_table()
+            found = list(parquet_files.batches(self.store, self._files, None))
+            self._samples = pa.Table.from_batches(found, schema=found[0].schema if found else schema.SAMPLES)
+            self._samples = self._samples.combine_chunks()
         return self._samples
 
+    def sample_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The training index in order, a piece at a time; the first row of all is sample number 0."""
+        yield from self.index.batches(columns)
+
     def sample(self, sample_id: str) -> SampleRow:
-        """Raises ``ShardError`` when there is no such sample."""
-        table = self.samples()
-        if self._sample_rows is None:
-            self._sample_rows = IdIndex(table["sample_id"].to_pylist())
-        row = self._sample_rows.find(sample_id, "sample")
-        return codec.sample_from_record(table.slice(row, 1).to_pylist()[0])
+        """Raises ``ShardError`` when there is no such sample. By id costs 8 bytes for each sample of the directory;
+        ``reader.index.row(number)`` does not."""
+        return self.index.row(self.index.numbers([sample_id])[0])
 
     def episode(self, episode_id: str) -> EpisodeRow:
         """Raises ``ShardError`` when there is no such episode. Treat it as read-only: it is cached."""
@@ -154,7 +173,7 @@ class ShardReader:
     def conversation(self, conversation_id: str) -> ConversationRow:
         """Raises ``ShardError`` when there is no such conversation."""
         use_lance()
-        row = self._rows["conversations"].find(conversation_id, "conversation")
+        row = self.numbers("conversations").find(conversation_id, "conversation")
         return codec.conversation_from_record(next(iter(codec.records(self._tables["conversations"].take([row])))))
 
     def media(self, media_id: str) -> MediaRow:
@@ -164,7 +183,7 @@ class ShardReader:
     def media_bytes(self, media_id: str) -> bytes:
         """The encoded bytes."""
         use_lance()
-        row = self._rows["media"].find(media_id, "media")
+        row = self.numbers("media").find(media_id, "media")
         return self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0].readall()
 
     def frames(
@@ -208,7 +227,7 @@ class ShardReader:
             ShardError: unknown id, view or a frame outside the episode. MediaDamaged: names the media.
         """
         use_lance()
-        asked = [self._sample_of(x) for x in what]
+        asked = self._samples_of(what)
         episodes = self._fetch([s.episode_id for s in asked])
         self._fetch_media(
             {c.media_id for e in episodes.values() for c in e.cameras if views is None or c.view in views}
@@ -221,16 +240,19 @@ class ShardReader:
         pictures = self._decode(need, _size(size))
         return [self._finish(p, history, sparse, pictures) for p in plans]
 
-    def _sample_of(self, what: What) -> SampleRow:
-        if isinstance(what, SampleRow):
-            sample = what
-        elif isinstance(what, str):
-            sample = self.sample(what)
-        else:
-            sample = SampleRow("", "", episode_id=what[0], start_frame=int(what[1]))
-        if not sample.episode_id:
-            raise ShardError(f"sample {sample.sample_id} is a conversation; read it with conversation()")
-        return sample
+    def _samples_of(self, what: Sequence[What]) -> list[SampleRow]:
+        ids = list(dict.fromkeys(x for x in what if isinstance(x, str)))
+        by_id = dict(zip(ids, self.index.rows(self.index.numbers(ids)))) if ids else {}
+        out = []
+        for x in what:
+            if isinstance(x, str):
+                sample = by_id[x]
+            else:
+                sample = x if isinstance(x, SampleRow) else SampleRow("", "", episode_id=x[0], start_frame=int(x[1]))
+            if not sample.episode_id:
+                raise ShardError(f"sample {sample.sample_id} is a conversation; read it with conversation()")
+            out.append(sample)
+        return out
 
     def _plan(
         self,
@@ -278,7 +300,7 @@ class ShardReader:
         return out
 
     def _read_ahead(self, media_ids: list[str]) -> None:
-        rows = [self._rows["media"].find(m, "media") for m in media_ids]
+        rows = [self.numbers("media").find(m, "media") for m in media_ids]
         blobs = self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=rows) if rows else []
         self._files_ahead = {m: open_blob(b) for m, b in zip(media_ids, blobs)}
 
@@ -324,7 +346,7 @@ class ShardReader:
         out = {i: self._episodes[i] for i in set(ids) if i in self._episodes}
         missing = [i for i in dict.fromkeys(ids) if i not in out]
         if missing:
-            rows = [self._rows["episodes"].find(i, "episode") for i in missing]
+            rows = [self.numbers("episodes").find(i, "episode") for i in missing]
             for i, record in zip(missing, codec.records(self._tables["episodes"].take(rows))):
                 out[i] = self._episodes[i] = codec.episode_from_record(record)
         for i in out:
@@ -337,7 +359,7 @@ class ShardReader:
         use_lance()
         missing = sorted(i for i in ids if i not in self._media)
         if missing:
-            rows = [self._rows["media"].find(i, "media") for i in missing]
+            rows = [self.numbers("media").find(i, "media") for i in missing]
             found = codec.records(self._tables["media"].take(rows, columns=_INFO))
             self._media |= {i: codec.media_from_record(record) for i, record in zip(missing, found)}
         out = {i: self._media[i] for i in ids}
@@ -348,7 +370,7 @@ class ShardReader:
     def _open_media(self, media_id: str) -> tuple[MediaRow, Any]:
         file = self._files_ahead.pop(media_id, None)
         if file is None:
-            row = self._rows["media"].find(media_id, "media")
+            row = self.numbers("media").find(media_id, "media")
             file = open_blob(self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0])
         return self.media(media_id), file
 

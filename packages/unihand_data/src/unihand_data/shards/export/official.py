@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from unihand_data.shards import codec
 from unihand_data.shards.export import common, lerobot3
 from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import ConversationRow, EpisodeRow
@@ -95,10 +96,13 @@ def export_text(reader: ShardReader, out_dir: str | os.PathLike[str]) -> dict[st
     written: dict[str, str] = {}
     for talk in map(reader.conversation, reader.conversation_ids):
         rows.append(_conversation(reader, out, talk, written))
-    table = reader.samples()
-    described = table.filter(pc.equal(table["task"], "motion_description"))
-    for sample_id in described["sample_id"].to_pylist():
-        window = reader.window(sample_id, views=())
+    described = (
+        codec.sample_from_record(record)
+        for batch in reader.sample_batches()
+        for record in batch.filter(pc.equal(batch["task"], "motion_description")).to_pylist()
+    )
+    for sample in described:
+        window = reader.window(sample, views=())
         e = reader.episode(window.episode_id)
         if not e.cameras or e.cameras[0].mirrored:  # pixels of a twin are flipped, and this row cannot say so
             continue
@@ -112,7 +116,7 @@ def export_text(reader: ShardReader, out_dir: str | os.PathLike[str]) -> dict[st
         ]
         rows.append(
             {
-                "id": sample_id, "video": _media(reader, out, e.cameras[0].media_id, written), "fps": e.rate_hz,
+                "id": sample.sample_id, "video": _media(reader, out, e.cameras[0].media_id, written), "fps": e.rate_hz,
                 "start": start, "duration": line.t1 - line.t0, "conversations": turns,
             }
         )  # fmt: skip

@@ -105,13 +105,13 @@ _EPISODES = pa.schema(
 
 def _samples(reader: ShardReader) -> dict[str, set[tuple[str, int]]]:
     """Kind -> (episode id, sentence) that some sample of that task refers to."""
-    table = reader.samples()
-    columns = zip(*(table[c].to_pylist() for c in ("task", "episode_id", "language_ref")))
+    names = ("task", "episode_id", "language_ref")
     out: dict[str, set[tuple[str, int]]] = {kind: set() for kind in KINDS}
-    for task, episode_id, ref in columns:
-        for kind in KINDS:
-            if task == TASK_OF[kind] and ref >= 0:
-                out[kind].add((episode_id, ref))
+    for batch in reader.sample_batches(names):
+        for task, episode_id, ref in zip(*(batch[c].to_pylist() for c in names)):
+            for kind in KINDS:
+                if task == TASK_OF[kind] and ref >= 0:
+                    out[kind].add((episode_id, ref))
     return out
 
 
