@@ -29,6 +29,11 @@ def _serve(request: dict[str, Any]) -> Any:
         return {"pts": np.asarray(probe(request["path"]).pts, float)}
     if request["do"] == "parquet":
         return _parquet(np.asarray(request["data"], np.uint8).tobytes(), request["name"])
+    if request["do"] == "parquet_rows":
+        from unihand_data.sources.parquet_safe import read_rows
+
+        where, rows = request["where"], request["rows"]
+        return read_rows(request["path"], request["columns"], where and tuple(where), rows and tuple(rows))
     from unihand_data.sources.hdf5_safe import read_hdf5
 
     return read_hdf5(request["path"], request["groups"], request["datasets"])
@@ -76,3 +81,14 @@ def hdf5(path: str, groups: list[str], datasets: list[str]) -> dict[str, Any]:
 def parquet(data: bytes, source: str) -> dict[str, list[Any]]:
     """Columns of numbers and short text of a parquet file. Raises ``Reject`` (unreadable, unsafe, timeout, crashed)."""
     return _worker().call({"do": "parquet", "data": np.frombuffer(data, np.uint8), "name": source}, name=source)
+
+
+def parquet_rows(
+    path: str,
+    columns: list[str] | None = None,
+    where: tuple[str, int] | None = None,
+    rows: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """See :func:`unihand_data.sources.parquet_safe.read_rows`."""
+    request = {"do": "parquet_rows", "path": path, "columns": columns, "where": where, "rows": rows}
+    return _worker().call(request, name=path)

@@ -61,6 +61,8 @@ class View:
         video: path of the file, or ``archive!member``; None for pictures.
         t0, t1: stretch of the file in seconds of its own clock (first frame is 0); ``t1`` None: to its end. Row time
             0 is media time ``t0``.
+        pace: seconds of the file per second of the row; other than 1 where a file's stamped rate is not the true one
+            (row time t is media time ``t0 + pace * t``).
         pictures: encoded JPEG or PNG, one per entry of ``times``.
         times: (N,) s on the row's clock, of ``pictures``; None: one per step, at the episode's timestamps.
         depth: 16-bit depth pictures or a depth video.
@@ -73,6 +75,7 @@ class View:
     video: str | None = None
     t0: float = 0.0
     t1: float | None = None
+    pace: float = 1.0
     pictures: list[bytes] | None = None
     times: np.ndarray | None = None
     depth: bool = False

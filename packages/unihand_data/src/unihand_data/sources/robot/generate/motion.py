@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-#: modified Denavit-Hartenberg rows (alpha, a, d) and flange length: 7 Franka Panda, 6 UR5e, both as their makers publish
+#: modified Denavit-Hartenberg rows (alpha, a, d) and flange length: 7 Franka Panda, 6 UR5e, as their makers publish
 #: them; 5 pan, lift, elbow, flex, roll with links of an SO-101's size
 CHAINS: dict[int, tuple[list[tuple[float, float, float]], float]] = {
     7: (
