@@ -21,6 +21,7 @@ from unihand_data.jobs.finish import ShardSink, finish, measure
 from unihand_data.jobs.human_config import HumanVideoSettings, checked
 from unihand_data.jobs.items import list_units
 from unihand_data.jobs.language_account import check_language, language_account
+from unihand_data.jobs.model_files import with_model_files
 from unihand_data.jobs.plan import print_plan
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
@@ -60,6 +61,7 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     )
     source = partial(open_source, arguments.input, settings.dataset, options)
     listing = source()
+    settings = with_model_files(settings, listing.spec)
     chain = stages(settings, source, arguments)
     if arguments.plan:
         print_plan(settings, listing, chain)

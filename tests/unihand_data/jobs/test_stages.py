@@ -18,6 +18,7 @@ from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import LanguageRow
 from unihand_data.sources.recording import Recording, SourceItem
+from unihand_data.sources.registry import load_dataset
 from unihand_data.video.clip import ClipRef
 
 PTS = np.arange(30) / 30
@@ -33,7 +34,9 @@ def recording(**extra) -> Recording:
 
 
 def split(settings: HumanVideoSettings | None = None) -> human_stages.OpenAndSplit:
-    return human_stages.OpenAndSplit(settings or HumanVideoSettings(), lambda: None)
+    return human_stages.OpenAndSplit(
+        settings or HumanVideoSettings(), lambda: SimpleNamespace(spec=load_dataset("video_folder"))
+    )
 
 
 def hands(valid: bool = True) -> HandResult:

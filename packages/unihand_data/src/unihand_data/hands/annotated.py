@@ -34,19 +34,23 @@ _GAP_PERIODS = 2.5  # two annotated frames further apart than this many usual pe
 class AnnotatedEstimator:
     """The estimator interface over one recording's own annotation."""
 
-    def __init__(self, recording: Recording):
+    def __init__(self, recording: Recording, mano_dir: str | None = None):
         self.recording = recording
+        self.mano_dir = mano_dir
         self.name = "annotated"
 
     def estimate(self, clip: ClipRef) -> HandResult:
-        return annotated_result(self.recording, clip)
+        return annotated_result(self.recording, clip, self.mano_dir)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def annotated_result(recording: Recording, clip: ClipRef) -> HandResult:
+def annotated_result(recording: Recording, clip: ClipRef, mano_dir: str | None = None) -> HandResult:
     """The recording's hands and camera on the clip's frames.
+
+    Args:
+        mano_dir: folder of the user's MANO files; None: ``UNIHAND_MANO_DIR``.
 
     ``keypoints_px`` are projected where the clip's intrinsics are known. A track whose keypoints were not annotated is
     posed by the user's MANO, without its files by ``generic_v1`` (``figures['keypoints_generic']`` is 1).
@@ -64,7 +68,7 @@ def annotated_result(recording: Recording, clip: ClipRef) -> HandResult:
     for side in get_args(Side):
         if side in tracks:
             times = _times(recording.hands_t, len(tracks[side]), f"{where}: hands_t")
-            tracks[side] = _on_clip(tracks[side], times, clip)
+            tracks[side] = _on_clip(tracks[side], times, clip, mano_dir)
         else:
             tracks[side] = HandTrack.empty(side, len(clip.pts), estimator="annotated")
     camera = None
@@ -144,10 +148,10 @@ def _bracket(valid: np.ndarray, times: np.ndarray, pts: np.ndarray) -> _Bracket:
     return _Bracket(left, right, share, valid[left] & valid[right] & inside & (width <= gap + 1e-9))
 
 
-def _on_clip(track: HandTrack, times: np.ndarray, clip: ClipRef) -> HandTrack:
+def _on_clip(track: HandTrack, times: np.ndarray, clip: ClipRef, mano_dir: str | None) -> HandTrack:
     if track.figures.get("needs_fit"):
         track, times = _fitted(track, times, clip)
-    return fill_keypoints(resample_track(track, times, clip.pts), clip.view_intrinsics)
+    return fill_keypoints(resample_track(track, times, clip.pts), clip.view_intrinsics, mano_dir)
 
 
 def fill_keypoints(out: HandTrack, camera: Intrinsics | None, mano_dir: str | None = None) -> HandTrack:

@@ -50,6 +50,7 @@ class HumanVideoSettings(Settings):
     language: LanguageSettings = LanguageSettings()
     tasks: TaskSettings = TaskSettings()
     mirror: bool = True
+    model_files: dict[str, str] = Field(default_factory=dict)  # hashes, filled in by the job (jobs/model_files.py)
     runner: RunnerSettings = runtime_field(RunnerSettings())
 
 
@@ -61,14 +62,22 @@ def checked(settings: HumanVideoSettings, arguments: JobArguments) -> HumanVideo
     """
     if settings.hand_estimator == "hawor" and not settings.hawor.repo:
         raise SettingsError("hand_estimator is hawor: hawor.repo must name your checkout (--set hawor.repo=/path)")
+    hands, hawor, read = settings.hands, settings.hawor, settings.hawor.read
     try:
-        found = {name: paths.job_path(getattr(settings, name), name) for name in ("videos", "mano_dir")
-                 if getattr(settings, name)}  # fmt: skip
-        repo = paths.job_path(settings.hawor.repo, "hawor.repo") if settings.hawor.repo else None
+        videos = _absolute(settings.videos, "videos")
+        # named outright: workers on other machines need not have the driver's environment
+        mano = _absolute(settings.mano_dir or os.environ.get("UNIHAND_MANO_DIR"), "mano_dir")
+        read = read.model_copy(update={"mano_dir": _absolute(read.mano_dir, "hawor.read.mano_dir")})
+        hawor = hawor.model_copy(update={"repo": _absolute(hawor.repo, "hawor.repo"), "read": read})
+        hands = hands.model_copy(update={"model_path": _absolute(hands.model_path, "hands.model_path")})
         if not arguments.plan and not paths.is_remote(arguments.output):
             os.makedirs(arguments.output, exist_ok=True)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     except OSError as error:
         raise SettingsError(f"--output {arguments.output}: cannot be made ({error.strerror})") from error
-    return settings.model_copy(update={**found, "hawor": settings.hawor.model_copy(update={"repo": repo})})
+    return settings.model_copy(update={"videos": videos, "mano_dir": mano, "hands": hands, "hawor": hawor})
+
+
+def _absolute(path: str | None, name: str) -> str | None:
+    return paths.job_path(path, name) if path else None

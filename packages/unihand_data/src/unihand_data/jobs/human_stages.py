@@ -26,6 +26,7 @@ from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.ids import make_id
 from unihand_data.jobs.deferred import Deferred
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.model_files import check_worker
 from unihand_data.language.motion_rules import MOTION_RULES_VERSION
 from unihand_data.language.relevance import screen_motion
 from unihand_data.language.templates import TEMPLATES_VERSION
@@ -68,6 +69,7 @@ class OpenAndSplit(_Stage):
         from unihand_data.video.worker import VideoWorker
 
         self.source = source()
+        check_worker(settings, self.source.spec)
         self.video = VideoWorker(settings.video.worker)
         self.version = content_hash(settings)
 
@@ -127,13 +129,14 @@ class OpenAndSplit(_Stage):
             clip=ref,
             fps=fps,
             narrations=_narrations_on_clip(recording.narrations, ref.t0, ref.t1 + 1.0 / fps),
-            annotated=_annotated(recording, ref),
+            annotated=_annotated(recording, ref, self.settings.mano_dir),
             provenance={
                 "item": unit.item,
                 "schema": SCHEMA_VERSION,
                 "code": __version__,
                 "stages": STAGE_VERSIONS,
                 "config": self.version,
+                "models": self.settings.model_files,
                 "t0": ref.t0,
                 "t1": ref.t1,
                 "intrinsics": ref.intrinsics.source,
@@ -161,13 +164,13 @@ def _narrations_on_clip(narrations: list[Narration], t0: float, t1: float) -> li
     return out
 
 
-def _annotated(recording: Recording, ref: ClipRef) -> HandResult | None:
+def _annotated(recording: Recording, ref: ClipRef, mano_dir: str | None) -> HandResult | None:
     """Hands and camera the data set brings, on the clip's frames; None when it brings no hands."""
     if not recording.hands:
         return None
     from unihand_data.hands.annotated import annotated_result
 
-    return annotated_result(recording, ref)
+    return annotated_result(recording, ref, mano_dir)
 
 
 class ReconstructHands(_Stage):
@@ -175,6 +178,7 @@ class ReconstructHands(_Stage):
 
     def __init__(self, settings: HumanVideoSettings, work_dir: str):
         super().__init__(settings)
+        check_worker(settings)
         self.estimator = _hand_estimator(settings)
         self.deferred = Deferred(work_dir) if settings.language.backend != "none" else None
 

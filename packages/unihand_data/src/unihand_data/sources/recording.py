@@ -10,6 +10,7 @@ import numpy as np
 
 from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.hands.track import HandTrack
+from unihand_data.sources.spec import DatasetSpec
 
 
 @dataclass
@@ -80,6 +81,7 @@ class HumanSource(Protocol):
     """A reader. ``items`` must be cheap (a listing); ``open`` does the work in a worker and may raise ``Reject``."""
 
     dataset: str
+    spec: DatasetSpec
 
     def items(self) -> Iterator[SourceItem]: ...
 
