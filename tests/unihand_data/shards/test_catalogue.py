@@ -7,9 +7,13 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from unihand_data.shards import catalogue, staging, writer
+from unihand_data.shards import catalogue, schema, staging, validate_samples, writer
 from unihand_data.shards import manifest as mf
 from unihand_data.shards.errors import ShardError
 from unihand_data.shards.rows import ConversationRow, HandRow, LanguageRow
@@ -193,3 +197,59 @@ def test_hands_that_were_only_filled_in_are_not_counted_as_seen(shard, make, cli
     frames = np.arange(30)
     e.hands = [HandRow("left", "generic_v1", "t", np.ones(30), frames < 20, (frames >= 10) & (frames < 20))]
     assert catalogue.inspect(shard([e], [clip]))["hands"]["frames_with_hand_ratio"] == 10 / 30
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), max_size=6))
+def test_frames_with_a_hand_are_those_where_any_hand_was_seen(seeds):
+    frames, hands, want = [], [], 0
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        T, n = int(rng.integers(1, 9)), int(rng.integers(0, 4))
+        valid, filled = rng.random((n, T)) < 0.5, rng.random((n, T)) < 0.3
+        frames.append(T)
+        hands.append([{"valid": v.tolist(), "interpolated": f.tolist()} for v, f in zip(valid, filled)])
+        want += int((valid & ~filled).any(axis=0).sum())
+    column = pa.array(hands, schema.EPISODES.field("hands").type)
+    got = catalogue.frames_with_hand(np.array(frames, np.int32), column)
+    assert got == want
+    # a slice of a longer column has offsets of its own
+    longer = pa.concat_arrays([pa.array([[{"valid": [True]}]], column.type), column])
+    assert catalogue.frames_with_hand(np.array(frames, np.int32), longer.slice(1)) == want
+
+
+@pytest.mark.parametrize("at_once", [3, 1000])
+def test_a_sample_id_in_two_files_is_found_however_little_fits_into_memory(tmp_path, make, monkeypatch, at_once):
+    monkeypatch.setattr(validate_samples, "IDS_AT_ONCE", at_once)
+    ids = [s.sample_id for s in make.samples(make.episode("e"))]
+    files = []
+    for name, some in (("a", ids[:10]), ("b", [ids[3], *ids[10:], ids[7], ids[3]])):
+        pq.write_table(pa.table({"sample_id": some}), tmp_path / name)
+        files.append(mf.ParquetFile(name, len(some)))
+    found = list(validate_samples.repeated_samples(Store(tmp_path), files))
+    assert found == [f"sample {ids[3]} occurs 3 times", f"sample {ids[7]} occurs 2 times"]
+    assert list(validate_samples.repeated_samples(Store(tmp_path), files[:1])) == []
+    assert list(validate_samples.repeated_samples(Store(tmp_path), [])) == []
+
+
+def test_rows_read_in_several_batches_are_checked_like_one(shard, make, clip, monkeypatch):
+    from unihand_data.shards import parquet_files, validate
+
+    monkeypatch.setattr(validate, "EPISODES_AT_ONCE", 2)
+    monkeypatch.setattr(parquet_files.batches, "__kwdefaults__", {"rows": 7})
+    rows = [make.episode(f"e{i}", clip.media_id, split="val" if i == 3 else "train") for i in range(5)]
+    for e in rows:
+        e.recording_id = "one"
+    samples = [s for e in rows for s in make.samples(e)]
+    late = samples[-1]
+    samples[-1] = replace(late, frames_available=99, language_ref=8, split="test")
+    out = shard(rows, [clip], samples, [make.reject(f"i{n}") for n in range(9)])
+    found = catalogue.validate(out)
+    assert [line for line in found if "of recording one" in line] == [
+        f"episode {rows[3].episode_id}: split val, but other clips of recording one are in train"
+    ]
+    assert [line.split(": ", 1)[1] for line in found if line.startswith(f"sample {late.sample_id}")] == [
+        f"frames 0..{late.start_frame + 99} are not within the 30 frames of episode {late.episode_id}",
+        "language_ref 8, its episode has 1 sentences",
+        "split test, its episode is in train",
+    ]
+    assert catalogue.inspect(out)["rejects"]["by_reason"] == {"jitter": 9}

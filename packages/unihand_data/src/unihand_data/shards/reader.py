@@ -178,7 +178,27 @@ class ShardReader:
 
     def media(self, media_id: str) -> MediaRow:
         """The media row without its bytes."""
-        return self._fetch_media([media_id])[media_id]
+        return self.media_rows([media_id])[media_id]
+
+    def media_rows(self, media_ids: Collection[str]) -> dict[str, MediaRow]:
+        """As :meth:`media`, many in one request. The last some thousand are kept."""
+        use_lance()
+        missing = sorted(i for i in media_ids if i not in self._media)
+        if missing:
+            rows = [self.numbers("media").find(i, "media") for i in missing]
+            found = codec.records(self._tables["media"].take(rows, columns=_INFO))
+            self._media |= {i: codec.media_from_record(record) for i, record in zip(missing, found)}
+        out = {i: self._media[i] for i in media_ids}
+        while len(self._media) > MEDIA_ROWS_KEPT:
+            self._media.popitem(last=False)
+        return out
+
+    def remember(self, row: EpisodeRow) -> EpisodeRow:
+        """Keep a row that was read elsewhere, in a scan, as if :meth:`episode` had read it; returns it."""
+        self._episodes[row.episode_id] = row
+        while len(self._episodes) > self._cache_episodes:
+            self._episodes.popitem(last=False)
+        return row
 
     def media_bytes(self, media_id: str) -> bytes:
         """The encoded bytes."""
@@ -229,9 +249,7 @@ class ShardReader:
         use_lance()
         asked = self._samples_of(what)
         episodes = self._fetch([s.episode_id for s in asked])
-        self._fetch_media(
-            {c.media_id for e in episodes.values() for c in e.cameras if views is None or c.view in views}
-        )
+        self.media_rows({c.media_id for e in episodes.values() for c in e.cameras if views is None or c.view in views})
         plans = [self._plan(episodes[s.episode_id], s, horizon, history, views, image_offsets) for s in asked]
         need: dict[str, set[int]] = {}
         for plan in plans:
@@ -353,18 +371,6 @@ class ShardReader:
             self._episodes.move_to_end(i)
         while len(self._episodes) > self._cache_episodes:
             self._episodes.popitem(last=False)
-        return out
-
-    def _fetch_media(self, ids: Collection[str]) -> dict[str, MediaRow]:
-        use_lance()
-        missing = sorted(i for i in ids if i not in self._media)
-        if missing:
-            rows = [self.numbers("media").find(i, "media") for i in missing]
-            found = codec.records(self._tables["media"].take(rows, columns=_INFO))
-            self._media |= {i: codec.media_from_record(record) for i, record in zip(missing, found)}
-        out = {i: self._media[i] for i in ids}
-        while len(self._media) > MEDIA_ROWS_KEPT:
-            self._media.popitem(last=False)
         return out
 
     def _open_media(self, media_id: str) -> tuple[MediaRow, Any]:

@@ -1,5 +1,8 @@
 """Every promise of the contract that can be checked on a finished shard directory.
 
+Rows are read a few at a time. Memory holds, besides these, about 60 bytes for each episode and 20 for each media; the
+training index is read in pieces (:mod:`unihand_data.shards.validate_samples`).
+
 Legend: T frames, S active slots.
 """
 
@@ -11,19 +14,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from unihand_data.errors import Reason
 from unihand_data.ids import hash_bytes
-from unihand_data.shards import append, codec, tables
+from unihand_data.shards import codec, parquet_files, schema, tables
 from unihand_data.shards import manifest as mf
 from unihand_data.shards.errors import MediaDamaged, RowError, ShardError
+from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import EpisodeRow
 from unihand_data.shards.store import Store
+from unihand_data.shards.validate_samples import EpisodeFacts, check_samples, repeated_samples
 from unihand_data.shards.window import frame_number
 
 #: twins agree to this; estimated numbers of a row agree between runs to 1e-4
 MIRROR_TOLERANCE = 1e-4
+#: episode rows read at once: a long one has some megabytes
+EPISODES_AT_ONCE = 16
 
 
 def validate(
@@ -48,51 +56,55 @@ def validate(
 
 
 def _problems(store: Store, manifest: mf.Manifest, decode: bool) -> Iterator[str]:
-    yield from _ids_and_counts(store, manifest)
-    with ShardReader(store.url, storage_options=store.storage_options, cache_episodes=256) as reader:
-        if len(set(reader.episode_ids)) == len(reader.episode_ids):
-            frames: dict[str, tuple[int, int, str]] = {}
-            recordings: dict[str, str] = {}
-            for episode_id in reader.episode_ids:
-                yield from _episode(reader, episode_id, frames, recordings)
-            yield from _samples(reader, frames)
-        for media_id in tables.ids(tables.open_table(store, "media"), "media_id"):
-            yield from _media(reader, media_id, decode)
+    with ShardReader(store.url, storage_options=store.storage_options, cache_episodes=64) as reader:
+        yield from _ids_and_counts(reader)
+        if not any(reader.numbers("episodes").repeated()):
+            facts = EpisodeFacts(reader.numbers("episodes"))
+            yield from _episodes(reader, facts)
+            yield from repeated_samples(store, manifest.samples)
+            yield from check_samples(store, manifest.samples, facts, reader.numbers("conversations"))
+        for batch in tables.batches(tables.open_table(store, "media"), ["media_id"]):
+            for media_id in batch["media_id"].to_pylist():
+                yield from _media(reader, media_id, decode)
+    vocabulary = {str(r) for r in Reason}
     for file in manifest.rejects:
-        data = append.read_parquet(store, file.name, None)
-        unknown = set(data["reason"].to_pylist()) - {str(r) for r in Reason}
+        unknown: set[str] = set()
+        for rejects in parquet_files.batches(store, [file], None):
+            unknown |= set(rejects["reason"].unique().to_pylist()) - vocabulary
         yield from (f"{file.name}: reason {r!r} is not in the vocabulary" for r in sorted(unknown))
 
 
-def _ids_and_counts(store: Store, manifest: mf.Manifest) -> Iterator[str]:
+def _ids_and_counts(reader: ShardReader) -> Iterator[str]:
+    store, manifest = reader.store, reader.manifest
+    found: Counter[str] = Counter({"episodes": 0, "mirrored": 0})
     for table, column in tables.TABLES.items():
         dataset = tables.open_table(store, table)
         missing = [f.name for f in tables.table_schema(table) if f.name not in dataset.schema.names]
         if missing:
             yield f"table {table} lacks the columns {', '.join(missing)}"
             continue
-        counts = Counter(tables.ids(dataset, column))
-        yield from (f"{table}: {column} {i} occurs {n} times" for i, n in counts.items() if n > 1)
+        for row, n in reader.numbers(table).repeated():
+            name = dataset.take([row], columns=[column])[column][0]
+            yield f"{table}: {column} {name} occurs {n} times"
         if dataset.version != manifest.tables[table]:
             yield f"table {table} is at version {dataset.version}, the manifest says {manifest.tables[table]}"
         for tag in manifest.tags:
             if tag.name not in dataset.tags.list():
                 yield f"table {table} lacks the tag {tag.name}; run the job's commit again"
-    light = tables.open_table(store, "episodes").to_table(columns=["parent_id"])["parent_id"].to_pylist()
-    found = {
-        "episodes": sum(not p for p in light),
-        "mirrored": sum(bool(p) for p in light),
-        "media": tables.open_table(store, "media").count_rows(),
-        "conversations": tables.open_table(store, "conversations").count_rows(),
-    }
+    for batch in tables.batches(tables.open_table(store, "episodes"), ["parent_id"]):
+        twins = sum(map(bool, batch["parent_id"].to_pylist()))
+        found.update(episodes=batch.num_rows - twins, mirrored=twins)
+    found["media"] = tables.open_table(store, "media").count_rows()
+    found["conversations"] = tables.open_table(store, "conversations").count_rows()
     for folder in ("samples", "rejects"):
         listed = getattr(manifest, folder)
         found[folder] = 0
         for file in listed:
-            rows = append.read_parquet(store, file.name, None)
-            found[folder] += rows.num_rows
-            if rows.num_rows != file.rows:
-                yield f"{file.name} has {rows.num_rows} rows, the manifest says {file.rows}"
+            with parquet_files.open_file(store, file.name) as source:
+                rows = source.metadata.num_rows
+            found[folder] += rows
+            if rows != file.rows:
+                yield f"{file.name} has {rows} rows, the manifest says {file.rows}"
         extra = set(store.names(folder, ".parquet")) - {f.name for f in listed}
         yield from (f"{name} is not listed in the manifest" for name in sorted(extra))
     for name, n in found.items():
@@ -103,23 +115,43 @@ def _ids_and_counts(store: Store, manifest: mf.Manifest) -> Iterator[str]:
         yield f"inputs {i.get('inputs')} are not written {i.get('written')} + rejected {i.get('rejected')}"
 
 
-def _episode(
-    reader: ShardReader,
-    episode_id: str,
-    frames: dict[str, tuple[int, int, str]],
-    recordings: dict[str, str],
-) -> Iterator[str]:
-    who = f"episode {episode_id}"
-    try:
-        row = reader.episode(episode_id)
-        codec.episode_to_record(row)  # shapes, words, masks against values, increasing timestamps
-    except (RowError, ValueError) as error:
-        yield str(error) if episode_id in str(error) else f"{who}: {error}"
-        return
-    frames[episode_id] = (row.frames, len(row.language), row.split)
-    split = recordings.setdefault(row.recording_id, row.split)
-    if split != row.split:
-        yield f"{who}: split {row.split}, but other clips of recording {row.recording_id} are in {split}"
+def _episodes(reader: ShardReader, facts: EpisodeFacts) -> Iterator[str]:
+    """Every episode in row order; fills in ``facts`` of the valid ones."""
+    first_split, recordings = [], []
+    for batch in reader.episode_batches(["recording_id", "split"]):
+        first_split.append(np.array([facts.code(s) for s in batch["split"].to_pylist()], np.int8))
+        recordings.append(batch["recording_id"])
+    row_of, splits = IdIndex(recordings), np.concatenate([*first_split, np.zeros(0, np.int8)])
+    recordings.clear()
+    words = {code: word for word, code in facts.splits.items()}
+    number = 0
+    for batch in reader.episode_batches(schema.EPISODES.names, rows=EPISODES_AT_ONCE):
+        reader.media_rows(_media_ids(reader, batch))  # of the whole batch in one request; they are kept
+        for record in codec.records(batch):
+            who = f"episode {record['episode_id']}"
+            try:
+                row = reader.remember(codec.episode_from_record(record))
+                codec.episode_to_record(row)  # shapes, words, masks against values, increasing timestamps
+            except (RowError, ValueError) as error:
+                yield str(error) if record["episode_id"] in str(error) else f"{who}: {error}"
+            else:
+                facts.frames[number], facts.sentences[number] = row.frames, len(row.language)
+                facts.split[number] = facts.code(row.split)
+                other = words[int(splits[row_of.find(row.recording_id, "recording")])]
+                if row.split != other:
+                    yield f"{who}: split {row.split}, but other clips of recording {row.recording_id} are in {other}"
+                yield from _episode(reader, row)
+            number += 1
+
+
+def _media_ids(reader: ShardReader, batch: pa.RecordBatch) -> list[str]:
+    """Media the rows show, as far as they are there."""
+    ids = batch["cameras"].flatten().field("media_id").drop_null().unique()
+    return ids.filter(pa.array(reader.numbers("media").rows(ids) >= 0)).to_pylist()
+
+
+def _episode(reader: ShardReader, row: EpisodeRow) -> Iterator[str]:
+    who, episode_id = f"episode {row.episode_id}", row.episode_id
     views = Counter(c.view for c in row.cameras)
     yield from (f"{who}: view {v} occurs {n} times" for v, n in views.items() if n > 1)
     for camera in row.cameras:
@@ -202,32 +234,6 @@ def _difference(a: np.ndarray, b: np.ndarray, mask: np.ndarray, slots: np.ndarra
                 turn = Rotation.from_rotvec(a[seen][:, columns]) * Rotation.from_rotvec(b[seen][:, columns]).inv()
                 plain[seen, columns[0]] = turn.magnitude()
     return float(plain.max(initial=0.0))
-
-
-def _samples(reader: ShardReader, frames: dict[str, tuple[int, int, str]]) -> Iterator[str]:
-    """``frames``: episode -> its frames, sentences and split."""
-    table = reader.samples()
-    counts = Counter(table["sample_id"].to_pylist())
-    yield from (f"sample {i} occurs {n} times" for i, n in counts.items() if n > 1)
-    columns = ("sample_id", "episode_id", "conversation_id", "start_frame", "frames_available", "history_available")
-    for name, episode, talk, start, ahead, behind, line, split in zip(
-        *(table[c].to_pylist() for c in (*columns, "language_ref", "split"))
-    ):
-        who = f"sample {name}"
-        if talk:
-            if not reader.has("conversations", talk):
-                yield f"{who}: conversation {talk} is not in this directory"
-            continue
-        if episode not in frames:
-            yield f"{who}: episode {episode} is not in this directory, or is not valid"
-            continue
-        T, sentences, own = frames[episode]
-        if not 0 <= start < T or ahead < 1 or start + ahead > T or not 0 <= behind <= start:
-            yield f"{who}: frames {start - behind}..{start + ahead} are not within the {T} frames of episode {episode}"
-        if not -1 <= line < sentences:
-            yield f"{who}: language_ref {line}, its episode has {sentences} sentences"
-        if split != own:
-            yield f"{who}: split {split}, its episode is in {own}"
 
 
 def _media(reader: ShardReader, media_id: str, decode: bool) -> Iterator[str]:
