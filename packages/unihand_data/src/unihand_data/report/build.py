@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unihand_data.report import charts, overlay
-from unihand_data.shards.append import read_parquet
+from unihand_data.report.tally import reject_table, tally
 from unihand_data.shards.catalogue import inspect
 from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import EpisodeRow
@@ -95,13 +94,6 @@ def _clip_section(reader: ShardReader, row: EpisodeRow, pictures: int) -> dict[s
     }
 
 
-def _choose(ids: list[tuple[str, str]], count: int) -> list[str]:
-    """Clips to show: by id (a hash, so a fair sample), and one mirror twin to see that it is one."""
-    parents = sorted(i for i, parent in ids if not parent)[:count]
-    twins = sorted((parent, i) for i, parent in ids if parent)
-    return parents + [i for parent, i in twins if parent in parents][:1]
-
-
 def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: ShardReader | None = None) -> str:
     """Write ``report.html`` into the shard directory and return its path.
 
@@ -114,34 +106,22 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
     reader = reader or ShardReader(directory)
     summary = inspect(directory)
     manifest = asdict(reader.manifest)
-    index = reader.episode_columns(["episode_id", "parent_id", "source", "licence", "shareable", "quality", "language"])
-    chosen = _choose([(r["episode_id"], r["parent_id"]) for r in index], clips)
-    sections = [_clip_section(reader, reader.episode(i), pictures) for i in chosen]
-
-    figures: dict[str, list[float]] = defaultdict(list)
-    by_source: dict[tuple[str, str, bool], int] = Counter()
-    sentences: dict[str, list[str]] = defaultdict(list)
-    for record in index:
-        if record["parent_id"]:
-            continue
-        for name, value in ((q["name"], q["value"]) for q in record["quality"]):
-            figures[name].append(value)
-        by_source[(record["source"], record["licence"], bool(record["shareable"]))] += 1
-        for text in record["language"]:
-            sentences[text["text_source"]].append(text["text"])
+    found = tally(reader, FIGURES, clips)
+    sections = [_clip_section(reader, reader.episode(i), pictures) for i in found.clips]
     motion = (manifest.get("config") or {}).get("motion") or {}
     histograms = [
         charts.histogram(
-            np.asarray(figures[name], float) * factor,
+            found.figures[name].values * factor,
             title,
             unit=unit,
             limit=motion[limit] * factor if limit and motion.get(limit) is not None else None,
+            low=found.figures[name].low * factor,
+            count=found.figures[name].count,
         )
         for name, (title, unit, factor, limit) in FIGURES.items()
-        if figures.get(name)
+        if name in found.figures
     ]
     source_hours = summary["by_source"]
-    rejects = _reject_table(reader)
     tokens = summary["tokens"]
     page = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "report.html.j2").read_text())
     html = page.render(
@@ -166,13 +146,13 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
         clips=sections,
         thumb_height=THUMB_HEIGHT,
         histograms=histograms,
-        rejects=rejects,
+        rejects=reject_table(reader),
         tasks=sorted(summary["samples"]["by_task"].items()),
         tokens=f"text {tokens['text']:,}, supervised text {tokens['supervised']:,}, visual {tokens['visual']:,}"
         + (" (text counted as bytes / 4: no tokenizer present)" if tokens["estimate"] else ""),
         language=[
-            {"source": name, "count": len(texts), "distinct": len(set(texts))}
-            for name, texts in sorted(sentences.items())
+            {"source": name, "count": texts.total, "distinct": f"{'' if texts.exact else 'about '}{texts.count}"}
+            for name, texts in sorted(found.sentences.items())
         ],
         cost=_cost_sentence(manifest.get("language_cost")),
         licences=[
@@ -185,7 +165,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
                 if isinstance(source_hours.get(source), dict)
                 else source_hours.get(source, ""),
             }
-            for (source, licence, shareable), count in sorted(by_source.items())
+            for (source, licence, shareable), count in sorted(found.by_source.items())
         ],
         content_hash=manifest.get("content_hash", ""),
         config=json.dumps(manifest.get("config"), indent=2, sort_keys=True),
@@ -196,28 +176,6 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
 
 def _percent(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
-
-
-def _reject_table(reader: ShardReader) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for file in reader.manifest.rejects:
-        for row in read_parquet(
-            reader.store, file.name, ["level", "stage", "reason", "message", "duration_s"]
-        ).to_pylist():
-            groups[(row["level"], row["stage"], row["reason"])].append(
-                {"s": row["duration_s"], "message": row["message"]}
-            )
-    return [
-        {
-            "level": level,
-            "stage": stage,
-            "reason": reason,
-            "count": len(rows),
-            "seconds": f"{sum(r['s'] for r in rows):.1f}",
-            "example": rows[0]["message"],
-        }
-        for (level, stage, reason), rows in sorted(groups.items(), key=lambda item: -len(item[1]))
-    ]
 
 
 def _cost_sentence(cost: dict[str, Any] | None) -> str:

@@ -9,12 +9,25 @@ import numpy as np
 _W, _H = 260, 110
 
 
-def histogram(values: np.ndarray, title: str, *, limit: float | None = None, unit: str = "", bins: int = 24) -> str:
-    """Histogram of the finite values with the median and the filter's threshold marked."""
+def histogram(
+    values: np.ndarray,
+    title: str,
+    *,
+    limit: float | None = None,
+    unit: str = "",
+    bins: int = 24,
+    low: float | None = None,
+    count: int | None = None,
+) -> str:
+    """Histogram of the finite values with the median and the filter's threshold marked.
+
+    Args:
+        low, count: smallest value and number of all values, where ``values`` are a draw from more.
+    """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return f"<figure><figcaption>{escape(title)}: no value</figcaption></figure>"
-    low, high = float(finite.min()), float(np.percentile(finite, 99.5))
+    low, high = float(finite.min()) if low is None else low, float(np.percentile(finite, 99.5))
     if limit is not None:
         low, high = min(low, limit), max(high, limit)
     if high <= low:
@@ -34,12 +47,13 @@ def histogram(values: np.ndarray, title: str, *, limit: float | None = None, uni
     marks = f'<line x1="{x(median):.1f}" x2="{x(median):.1f}" y1="12" y2="90" stroke="#222" stroke-dasharray="3 2"/>'
     if limit is not None:
         marks += f'<line x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="8" y2="90" stroke="#d33" stroke-width="2"/>'
+    drawn = f", drawn from {len(finite)} of them" if (count or 0) > len(finite) else ""
     note = f"median {median:.3g}{unit}" + (f", limit {limit:.3g}{unit}" if limit is not None else "")
     return (
         f'<figure><svg viewBox="0 0 {_W} {_H}" width="{_W}" height="{_H}">{bars}{marks}'
         f'<text x="8" y="104" font-size="9">{low:.3g}</text>'
         f'<text x="{_W - 8}" y="104" font-size="9" text-anchor="end">{high:.3g}</text></svg>'
-        f"<figcaption><b>{escape(title)}</b><br>{escape(note)}, n={len(finite)}</figcaption></figure>"
+        f"<figcaption><b>{escape(title)}</b><br>{escape(note)}, n={count or len(finite)}{drawn}</figcaption></figure>"
     )
 
 

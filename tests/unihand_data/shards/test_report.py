@@ -1,0 +1,93 @@
+"""The report of a directory: counts are exact, what is drawn is drawn fairly and alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from unihand_data.ids import make_id
+from unihand_data.report import charts, tally
+from unihand_data.report.build import FIGURES, write_report
+from unihand_data.shards import staging, writer
+from unihand_data.shards.id_index import id_keys
+from unihand_data.shards.reader import ShardReader
+from unihand_data.shards.rows import LanguageRow
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory, make, clip) -> str:
+    """Six episodes and two twins; figures and sentences by number; some rejects."""
+    root = tmp_path_factory.mktemp("report")
+    episodes = []
+    for n in range(6):
+        lines = [
+            LanguageRow("instruction", 0, 1, text, text_source="narration") for text in ("take it", f"put {n % 2}")
+        ]
+        quality = {"jitter_pos": 1e-3 * n, "dba_px": float("nan"), "not shown": 5.0}
+        episodes.append(make.episode(f"e{n}", clip.media_id, language=lines, quality=quality, shareable=n > 0))
+    first, second = sorted(episodes, key=lambda e: e.episode_id)[1:3]
+    twins = [replace(e, episode_id=f"twin{k}", parent_id=e.episode_id) for k, e in enumerate((second, first))]
+    rejects = [make.reject(f"i{n}", duration_s=0.5, message=f"message {n}") for n in range(5)]
+    rejects.append(make.reject("i9", level="item", reason="no_hands"))
+    staging.write_part(root / "st", [*episodes, *twins], [clip], rejects=rejects)
+    writer.commit(root / "st", root / "out", content_hash="h", config={}, run_id="r")
+    return str(root / "out")
+
+
+def test_one_pass_counts_what_a_look_at_every_row_counts(shown):
+    reader = ShardReader(shown)
+    found = tally.tally(reader, FIGURES, clips=3)
+    rows = [reader.episode(i) for i in reader.episode_ids if not reader.episode(i).mirrored]
+    assert set(found.figures) == {"jitter_pos", "dba_px"}
+    assert sorted(found.figures["jitter_pos"].values) == sorted(row.quality["jitter_pos"] for row in rows)
+    assert (found.figures["jitter_pos"].count, found.figures["dba_px"].count) == (6, 0)
+    assert found.by_source == {("test", "CC0-1.0", True): 5, ("test", "CC0-1.0", False): 1}
+    assert {k: (d.total, d.count, d.exact) for k, d in found.sentences.items()} == {"narration": (12, 3, True)}
+    chosen = sorted(row.episode_id for row in rows)[:3]
+    assert found.clips == [*chosen, "twin1"]  # the twin of the first that has one
+    assert tally.tally(reader, FIGURES, clips=0).clips == []
+
+
+def test_rejects_are_shown_by_reason_with_the_first_message(shown):
+    level, item = tally.reject_table(ShardReader(shown))
+    assert (level["count"], level["seconds"], level["reason"]) == (5, "2.5", "jitter")
+    assert level["example"] == "message 0"
+    assert (item["count"], item["reason"]) == (1, "no_hands")
+
+
+def test_the_page_is_written_with_its_pictures(shown):
+    with open(write_report(shown, clips=2, pictures=2)) as page:
+        html = page.read()
+    assert html.count("data:image/jpeg") == 3 * 2
+    assert "n=6</figcaption>" in html
+    assert "DBA error: no value" in html
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_values_beyond_memory_are_a_fair_draw_that_does_not_depend_on_pieces(pieces):
+    values = np.random.default_rng(0).normal(size=20_000)
+    values[5] = np.nan
+    keys = id_keys([make_id(n) for n in range(len(values))])[:, 0]
+    figure = tally.Figure(kept=2000)
+    for some in np.array_split(np.arange(len(values)), pieces):
+        figure.add(keys[some], values[some])
+    assert figure.count == len(values) - 1
+    assert figure.low == np.nanmin(values)
+    kept = np.argsort(np.where(np.isnan(values), np.uint64(2**64 - 1), keys))[:2000]
+    assert sorted(figure.values) == sorted(values[kept])
+    assert abs(np.median(figure.values) - np.nanmedian(values)) < 0.1
+    assert "n=19999, drawn from 2000 of them" in charts.histogram(figure.values, "x", count=figure.count)
+
+
+@pytest.mark.parametrize("n", [0, 900, 1000, 50_000])
+def test_distinct_texts_are_counted_exactly_or_within_the_error_of_the_estimate(n):
+    distinct = tally.Distinct(kept=1000)
+    for _ in range(2):
+        for start in range(0, n, 7000):
+            distinct.add(pa.array([f"sentence {k}" for k in range(start, min(start + 7000, n))], pa.string()))
+    assert distinct.total == 2 * n
+    assert distinct.exact == (n <= 1000)
+    assert abs(distinct.count - n) <= (0 if n <= 1000 else 0.12 * n)  # four standard errors, 1 / sqrt(1000)
