@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 
 from unihand_data.errors import Reason, Reject
@@ -130,3 +131,55 @@ def test_a_recording_that_lost_a_stretch_when_it_was_split_is_taken_back_by_that
     assert ledger.forget(reasons=[Reason.JITTER]) == 0
     assert ledger.forget(reasons=[Reason.TRUNCATED]) == 1
     assert ledger.rows(["id"])["id"].to_list() == ["whole"]
+
+
+def _filled(folder, content_hash: str = "c" * 32) -> Ledger:
+    """Two items of 30 clips in small parts; every third clip is lost, some are held twice, one was forgotten and done
+    again, and the second item's first clips are the first item's."""
+    ledger = Ledger(str(folder), content_hash)
+    for item in range(2):
+        for start in range(0, 30, 7):
+            parcels = []
+            for n in range(start, min(start + 9, 30)):  # two of each part are in the next one too
+                name = f"clip{n}" if n < 4 else f"clip{item}-{n}"
+                parcel = Parcel.of(Unit(name, f"item{item}", f"/in/{item}.mp4"))
+                parcel.parent = f"item{item}"
+                if n % 3 == 0:
+                    parcel.lose(Reject(Reason.JITTER, f"{n} shakes", level="clip", frames=n), "hands", 1, parcel.uri)
+                parcels.append(parcel)
+            ledger.write_part(f"{item}-{start:02d}", parcels)
+    ledger.forget(["clip1-20"])
+    again = Parcel.of(Unit("clip1-20", "item1", "/in/1.mp4"))
+    ledger.write_part("again", [again])
+    return ledger
+
+
+def test_rows_come_in_batches_as_they_come_at_once(tmp_path, monkeypatch):
+    from unihand_data.runner import ledger_files
+
+    ledger = _filled(tmp_path)
+    ids = [f"clip{n}" for n in range(4)] + [f"clip{item}-{n}" for item in range(2) for n in range(4, 30)]
+    want = ledger.rows(["id", "item", "status", "part"]).sort("id")
+    assert want["id"].to_list() == sorted(ids)
+    assert want.filter(want["id"].is_in(["clip0", "clip3"]))["item"].to_list() == ["item0", "item0"]  # first by uri
+    assert want.filter(want["id"] == "clip1-20")["part"].to_list() == ["again"]
+    rejects, counts = ledger.rejects(), ledger.counts()
+    monkeypatch.setattr(ledger_files, "_ROWS_AT_ONCE", 5)
+    pieces = list(ledger.batches(["id", "item", "status", "part"]))
+    assert len(pieces) > 5
+    assert pl.concat(pieces).sort("id").equals(want)
+    assert (ledger.rejects(), ledger.counts()) == (rejects, counts)
+    ledger.compact()
+    assert ledger.rows(["id", "item", "status", "part"]).sort("id").equals(want)
+
+
+@pytest.mark.parametrize("at_once", [10, 1000])
+def test_every_row_of_an_item_is_in_one_group_whichever_ledger_has_it(tmp_path, at_once):
+    from unihand_data.runner.ledger_items import item_groups
+
+    ledgers = [_filled(tmp_path, "c" * 32), _filled(tmp_path, "d" * 32)]
+    groups = list(item_groups(ledgers, ["id", "losses"], rows_at_once=at_once))
+    places = [item for group in groups for item in group["item"].unique().to_list()]
+    assert sorted(places) == ["item0", "item1"]
+    assert sum(map(len, groups)) == 2 * len(ledgers[0].rows(["id"]))
+    assert sorted(pl.concat(groups)["ledger"].unique()) == [0, 1]

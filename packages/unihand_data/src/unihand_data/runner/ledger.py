@@ -18,52 +18,28 @@ from __future__ import annotations
 
 import io
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unihand_data.errors import Reason
 from unihand_data.ids import make_id
+from unihand_data.runner import ledger_files as files
 from unihand_data.runner import paths
+from unihand_data.runner.ledger_files import FORGOTTEN, REJECT_STRUCT, ROWS, SPLITS
 from unihand_data.runner.parcel import DEFERRED, DONE, SPLIT, WRITTEN, Parcel, loss_dicts
 
 log = logging.getLogger(__name__)
 
-REJECT_STRUCT = pa.struct(
-    [
-        ("item", pa.string()),
-        ("level", pa.string()),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("message", pa.string()),
-        ("source_uri", pa.string()),
-        ("attempt", pa.int32()),
-        ("frames", pa.int64()),
-        ("frames_with_hand", pa.int64()),
-        ("duration_s", pa.float64()),
-    ]
-)
-ROWS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("parent", pa.string()),
-        ("item", pa.string()),
-        ("uri", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("attempt", pa.int32()),
-        ("outputs", pa.list_(pa.string())),  # ids of the units that were written
-        ("losses", pa.list_(REJECT_STRUCT)),
-        ("part", pa.string()),
-        ("content_hash", pa.string()),
-    ]
-)
-SPLITS = pa.schema([("parent", pa.string()), ("id", pa.string()), ("body", pa.large_binary())])
-FORGOTTEN = pa.schema([("id", pa.string()), ("part", pa.string())])
-_BASE_ROWS = 500_000
+_BASE_ROWS, _BASE_BYTES = 500_000, 256 << 20
+#: of several rows of one id the first counts
+_FIRST = (pl.col("status") != WRITTEN, pl.col("uri"), pl.col("part"))
+_ORDER = ("status", "uri", "part")
 
 
 @dataclass
@@ -130,26 +106,54 @@ class Ledger:
 
     # --- reading, in the driver ----------------------------------------------------------------------------------
 
-    def rows(
-        self, columns: list[str] | None = None, parents: list[str] | None = None, *, base_only: bool = False
-    ) -> pl.DataFrame:
-        """The rows that count, one per id, optionally only those below the listed units ``parents``."""
+    def rows(self, columns: list[str] | None = None) -> pl.DataFrame:
+        """The rows that count, one per id, all at once; :meth:`batches` does not grow with the ledger."""
         wanted = columns or ROWS.names
-        table = self._all_rows(sorted({*wanted, "id", "uri", "status", "part"}), parents, base_only)
-        return (
-            table.sort(pl.col("status") != WRITTEN, "uri", "part")
-            .unique("id", keep="first", maintain_order=True)
-            .select(wanted)
-        )
+        found = list(self.batches(sorted({*wanted, *_ORDER})))
+        return pl.concat(found).sort(_FIRST).select(wanted) if found else files.empty(wanted)
 
-    def _all_rows(self, columns: list[str], parents: list[str] | None, base_only: bool) -> pl.DataFrame:
-        """As :meth:`rows`, but an id that two files hold comes twice."""
+    def batches(self, columns: list[str]) -> Iterator[pl.DataFrame]:
+        """The rows that count, one per id, some ten thousand at a time in no order to rely on.
+
+        Of ids that two files hold all rows are compared in memory; besides these it holds 8 bytes for each row.
+        """
+        twice = self._held_twice()
+        late: list[pl.DataFrame] = []
+        for frame in self._live(sorted({*columns, *_ORDER, "id"})):
+            again = pl.Series(np.isin(frame["id"].hash().to_numpy(), twice)) if len(twice) else None
+            if again is not None and again.any():
+                late.append(frame.filter(again))
+                frame = frame.filter(~again)
+            yield frame.select(columns)
+        if late:
+            yield pl.concat(late).sort(_FIRST).unique("id", keep="first", maintain_order=True).select(columns)
+
+    def _held_twice(self) -> np.ndarray:
+        """(n,) uint64, sorted: hashes that the ids of more than one row have."""
+        hashes = [frame["id"].hash().to_numpy() for frame in self._live(["id"])]
+        all_of = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
+        hashes.clear()
+        all_of.sort()
+        return np.unique(all_of[1:][all_of[1:] == all_of[:-1]])
+
+    def _live(self, columns: list[str]) -> Iterator[pl.DataFrame]:
+        """All rows that were not forgotten; an id that two files hold comes twice."""
+        gone = self._forgotten()
+        for frame in self._frames(sorted({*columns, "id", "part"}), False):
+            yield (frame.join(gone, on=["id", "part"], how="anti") if len(gone) else frame).select(columns)
+
+    def size(self) -> int:
+        """Rows on disk, forgotten ones and those held twice included."""
+        return sum(files.open_file(url).metadata.num_rows for url in self._urls("parts"))
+
+    def _all_rows(self, columns: list[str], parents: list[str], base_only: bool) -> pl.DataFrame:
+        """Rows below the listed units ``parents``; an id that two files hold comes twice."""
         frames = [
-            frame.filter(pl.col("parent").is_in(parents)) if parents is not None else frame
+            frame.filter(pl.col("parent").is_in(parents))
             for frame in self._frames(sorted({*columns, "parent"}), base_only)
         ]
         if not frames:
-            return pl.DataFrame(ROWS.empty_table().select(columns))
+            return files.empty(columns)
         table = pl.concat(frames).select(columns)
         gone = self._forgotten()
         return table.join(gone, on=["id", "part"], how="anti") if len(gone) else table
@@ -169,10 +173,10 @@ class Ledger:
         done = rows.filter((pl.col("id") != pl.col("parent")) & pl.col("status").is_in(DONE))
         missing: dict[str, dict[str, bytes]] = {}
         for url in self._urls("splits", base_only=True) if len(split) else []:
-            pairs = pl.DataFrame(_read(url, ["parent", "id"]))
+            pairs = pl.DataFrame(files.read(url, ["parent", "id"]))
             todo = pairs.join(split, on="parent", how="semi").join(done, on=["parent", "id"], how="anti")
             if len(todo):  # only now the bodies, which are most of the file
-                bodies = pl.DataFrame(_read(url, SPLITS.names)).join(todo, on=["parent", "id"], how="semi")
+                bodies = pl.DataFrame(files.read(url, SPLITS.names)).join(todo, on=["parent", "id"], how="semi")
                 for parent, child, body in bodies.iter_rows():
                     missing.setdefault(parent, {})[child] = body
         found.missing = {parent: list(bodies.values()) for parent, bodies in missing.items()}
@@ -183,21 +187,24 @@ class Ledger:
         return found
 
     def rejects(self) -> pa.Table:
-        """The reject rows that count (columns of ``RejectRow``), sorted; what was forgotten is not among them."""
-        rows = self.rows(["id", "losses"])
-        flat = rows.select("losses").explode("losses").drop_nulls().unnest("losses")
-        if not flat.width or "item" not in flat.columns:
-            return pa.Table.from_pylist([], schema=pa.schema(list(REJECT_STRUCT)))
-        keys = ["item", "stage", "reason", "source_uri", "message"]
-        return flat.sort(keys).to_arrow().cast(pa.schema(list(REJECT_STRUCT)))
+        """The reject rows that count (columns of ``RejectRow``), sorted, all at once; what was forgotten is not among
+        them."""
+        found = [files.losses_of(frame) for frame in self.batches(["losses"])]
+        flat = pl.concat(found).sort(files.LOSS_ORDER) if found else files.losses_of(files.empty(["losses"]))
+        return flat.to_arrow().cast(pa.schema(list(REJECT_STRUCT)))
 
     def counts(self) -> dict[str, int]:
-        """Units by status (``split`` apart), and input items: ``items``, ``items_written``, ``items_rejected``."""
-        rows = self.rows(["item", "status"])
-        out = {s: int(n) for s, n in rows.group_by("status").len().iter_rows()}
-        items = rows.group_by("item").agg((pl.col("status") == "written").any().alias("w"))
-        written = int(items["w"].sum())
-        return {**out, "items": len(items), "items_written": written, "items_rejected": len(items) - written}
+        """Units by status (``split`` apart), and input items: ``items``, ``items_written``, ``items_rejected``. Holds
+        16 bytes a row."""
+        by_status: Counter[str] = Counter()
+        items: list[np.ndarray] = []
+        written: list[np.ndarray] = []
+        for frame in self.batches(["item", "status"]):
+            by_status.update(dict(frame.group_by("status").len().iter_rows()))
+            items.append(frame["item"].unique().hash().to_numpy())
+            written.append(frame.filter(pl.col("status") == WRITTEN)["item"].unique().hash().to_numpy())
+        n, w = (len(np.unique(np.concatenate(keys))) if keys else 0 for keys in (items, written))
+        return {**by_status, "items": n, "items_written": w, "items_rejected": n - w}
 
     def generation(self) -> int:
         """How often something was forgotten; part of the names of new parts."""
@@ -219,7 +226,6 @@ class Ledger:
             statuses: units with one of these.
         """
         ids, named = list(ids), [str(r) for r in reasons]
-        rows = self.rows(["id", "item", "reason", "status", *(["losses"] if named else [])])
         hit = (
             pl.col("id").is_in(ids)
             | pl.col("item").is_in(ids)
@@ -229,9 +235,11 @@ class Ledger:
         if named:
             lost = pl.col("losses").list.eval(pl.element().struct.field("reason").is_in(named)).list.any()
             hit |= (pl.col("status") == SPLIT) & lost.fill_null(False)
-        hits = rows.filter(hit).select("id")
+        columns = ["id", "item", "reason", "status", *(["losses"] if named else [])]
+        found = [frame.filter(hit).select("id") for frame in self.batches(columns)]
+        hits = pl.concat(found) if found else files.empty(["id"])
         if len(hits):
-            pairs = self._all_rows(["id", "part"], None, False).join(hits, on="id", how="semi")
+            pairs = pl.concat([frame.join(hits, on="id", how="semi") for frame in self._live(["id", "part"])])
             self._write(pairs.to_arrow().cast(FORGOTTEN), "forgotten", f"{self.generation():06d}")
         return len(hits)
 
@@ -250,9 +258,10 @@ class Ledger:
             merged: list[str] = []
             tables: list[pa.Table] = []
             for name in names:
-                tables.append(_read(paths.join(folder, name), schema.names).cast(schema))
+                tables.append(files.read(paths.join(folder, name), schema.names).cast(schema))
                 merged.append(name)
-                if name == names[-1] or sum(t.num_rows for t in tables) >= _BASE_ROWS:
+                full = sum(t.num_rows for t in tables) >= _BASE_ROWS or sum(t.nbytes for t in tables) >= _BASE_BYTES
+                if name == names[-1] or full:
                     self._write(pa.concat_tables(tables), "base", f"{prefix}{number:06d}")
                     for old in merged:
                         paths.remove(paths.join(folder, old))
@@ -278,19 +287,11 @@ class Ledger:
         return merged + ([] if base_only else [paths.join(folder, n) for n in paths.list_files(folder, ".parquet")])
 
     def _frames(self, columns: list[str], base_only: bool) -> Iterator[pl.DataFrame]:
-        schema = pa.schema([ROWS.field(c) for c in columns])
-        small: list[pa.Table] = []
-        for url in self._urls("parts", base_only):
-            small.append(_read(url, columns).cast(schema))
-            if len(small) == 256 or small[-1].num_rows > 10_000:
-                yield pl.DataFrame(pa.concat_tables(small))
-                small = []
-        if small:
-            yield pl.DataFrame(pa.concat_tables(small))
+        return files.frames(self._urls("parts", base_only), columns)
 
     def _forgotten(self) -> pl.DataFrame:
         folder = paths.join(self.root, "forgotten")
-        tables = [_read(paths.join(folder, n), FORGOTTEN.names) for n in paths.list_files(folder, ".parquet")]
+        tables = [files.read(paths.join(folder, n), FORGOTTEN.names) for n in paths.list_files(folder, ".parquet")]
         return pl.DataFrame(pa.concat_tables(tables) if tables else pa.Table.from_pylist([], schema=FORGOTTEN))
 
 
@@ -303,8 +304,3 @@ def other_hashes(output: str, content_hash: str) -> list[str]:
         return []
     names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "directory"]
     return sorted(n for n in names if n != content_hash[:32] and fs.exists(f"{path.rstrip('/')}/{n}/ledger"))
-
-
-def _read(url: str, columns: list[str]) -> pa.Table:
-    source = io.BytesIO(paths.read_bytes(url)) if paths.is_remote(url) else url
-    return pq.ParquetFile(source).read(columns=columns)
