@@ -1,0 +1,234 @@
+"""Every episode and conversation of all inputs as flat arrays: what selection decides on. No trajectory, no video."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from unihand_data.recipe.directory import ShardDir, check_ids
+from unihand_data.shards.id_index import IdIndex, id_keys
+
+EPISODE_COLUMNS = (
+    "episode_id", "parent_id", "recording_id", "source", "domain", "origin", "embodiment", "licence", "shareable",
+    "split", "rate_hz", "frames", "duration_s",
+)  # fmt: skip
+
+
+class Kind(NamedTuple):
+    """What rows of a stratum have in common, apart from the task. ``origin`` and ``embodiment`` are empty for
+    vision-text, ``pillar`` is empty for the others."""
+
+    domain: str
+    source: str
+    origin: str
+    embodiment: str
+    pillar: str
+
+
+@dataclass
+class Signature:
+    """Of a robot episode's motion: two of one embodiment with a common band and close vectors are near duplicates."""
+
+    row: int
+    bands: list[int]
+    vector: np.ndarray
+    duration: float
+
+
+@dataclass
+class Rows:
+    """Episodes and conversations, in the order of the inputs. All arrays are (R,).
+
+    ``kind`` indexes ``kinds``; ``parent`` is the row a mirror twin was made from (-1: none); ``recording`` is a hash of
+    the recording (for a conversation its own id). ``left_out`` names why a row is not trained on, "" where it is.
+    """
+
+    kinds: list[Kind]
+    directory: np.ndarray
+    kind: np.ndarray
+    ids: np.ndarray  # (R, 2) uint64
+    recording: np.ndarray  # uint64
+    twin: np.ndarray  # bool
+    parent: np.ndarray
+    split: np.ndarray  # str
+    licence: np.ndarray  # str
+    shareable: np.ndarray
+    rate_hz: np.ndarray
+    frames: np.ndarray
+    hours: np.ndarray
+    starts: dict[tuple[int, str], int]  # (directory, table) -> first row
+    lookups: dict[tuple[int, str], IdIndex]
+    signatures: list[Signature] = field(default_factory=list)
+    questions: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.zeros(0, "u8"), np.zeros(0, np.int64)))
+    left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
+
+    def column(self, name: str) -> np.ndarray:
+        """(R,) str: a field of each row's kind."""
+        return np.array([getattr(k, name) for k in self.kinds] or [""])[self.kind]
+
+    def find(self, directory: int, table: str, ids: pa.Array) -> np.ndarray:
+        """Ids of one directory -> (M,) row numbers; -1 where there is none."""
+        found = self.lookups[directory, table].rows(ids)
+        return np.where(found >= 0, found + self.starts[directory, table], -1)
+
+
+def text_hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def load_rows(directories: Sequence[ShardDir]) -> Rows:
+    """One pass over the light columns of every directory.
+
+    Raises:
+        ShardError: a table that cannot be read, or ids that are not the contract's.
+    """
+    collect = _Collect()
+    for number, directory in enumerate(directories):
+        collect.begin(number, "episodes")
+        for batch in directory.rows("episodes", EPISODE_COLUMNS):
+            collect.episodes(batch, directory.store.url)
+        collect.end(number, "episodes")
+        collect.signatures_of(number, directory)
+        collect.begin(number, "conversations")
+        columns = ("conversation_id", "source", "pillar", "licence", "split", "media", "turns")
+        for batch in directory.rows("conversations", columns, batch=8192):
+            collect.conversations(batch, directory.store.url)
+        collect.end(number, "conversations")
+    return collect.result()
+
+
+class _Collect:
+    def __init__(self) -> None:
+        self.kinds: dict[Kind, int] = {}
+        self.parts: dict[str, list[np.ndarray]] = {}
+        self.starts: dict[tuple[int, str], int] = {}
+        self.lookups: dict[tuple[int, str], IdIndex] = {}
+        self.signatures: list[Signature] = []
+        self.questions: list[np.ndarray] = []
+        self.askers: list[np.ndarray] = []
+        self.texts: list[pa.Array] = []
+        self.parents: list[pa.Array] = []
+        self.rows = self.number = 0
+
+    def begin(self, number: int, table: str) -> None:
+        self.number, self.starts[number, table] = number, self.rows
+        self.texts, self.parents = [], []
+
+    def end(self, number: int, table: str) -> None:
+        """Index the ids of this table, then find the parents that twins name."""
+        start = self.starts[number, table]
+        self.lookups[number, table] = IdIndex(self.texts)
+        for named in self.parents:
+            found = self.lookups[number, table].rows(named)
+            self.parts.setdefault("parent", []).append(np.where(found >= 0, found + start, -1))
+
+    def episodes(self, batch: pa.RecordBatch, url: str) -> None:
+        column = {name: batch.column(name).to_pylist() for name in EPISODE_COLUMNS[2:10]}
+        n = batch.num_rows
+        keys = zip(column["domain"], column["source"], column["origin"], column["embodiment"])
+        self.parents.append(batch.column("parent_id"))
+        self._add(
+            n,
+            ids=self._ids(batch.column("episode_id"), f"{url}: episode_id"),
+            kind=np.array([self._kind(Kind(*key, "")) for key in keys], np.int64),
+            recording=np.array([text_hash(r) for r in column["recording_id"]], np.uint64),
+            twin=np.array([bool(p) for p in batch.column("parent_id").to_pylist()], bool),
+            split=_words(column["split"]),
+            licence=_words(column["licence"]),
+            shareable=np.array(column["shareable"], bool),
+            rate_hz=batch.column("rate_hz").to_numpy(zero_copy_only=False),
+            frames=batch.column("frames").to_numpy(zero_copy_only=False).astype(np.int64),
+            hours=batch.column("duration_s").to_numpy(zero_copy_only=False) / 3600,
+        )
+
+    def conversations(self, batch: pa.RecordBatch, url: str) -> None:
+        n = batch.num_rows
+        ids = self._ids(batch.column("conversation_id"), f"{url}: conversation_id")
+        records = batch.select(["source", "pillar", "licence", "split", "media", "turns"]).to_pylist()
+        for i, record in enumerate(records):
+            asked = np.unique(np.array(question_hashes(record["media"], record["turns"]), np.uint64))
+            self.questions.append(asked)
+            self.askers.append(np.full(len(asked), self.rows + i))
+        self._add(
+            n,
+            ids=ids,
+            parent=np.full(n, -1),
+            kind=np.array([self._kind(Kind("vision_text", r["source"], "", "", r["pillar"])) for r in records]),
+            recording=ids[:, 0] ^ ids[:, 1],
+            twin=np.zeros(n, bool),
+            split=_words([r["split"] for r in records]),
+            licence=_words([r["licence"] for r in records]),
+            shareable=np.ones(n, bool),
+            rate_hz=np.ones(n),
+            frames=np.zeros(n, np.int64),
+            hours=np.zeros(n),
+        )
+
+    def signatures_of(self, number: int, directory: ShardDir) -> None:
+        """``provenance.motion_signature`` of robot rows, where the job that wrote them made one."""
+        start = self.starts[number, "episodes"]
+        if not any(k.domain == "robot" for k in self.kinds):
+            return
+        for batch in directory.rows("episodes", ["episode_id", "provenance"], "domain = 'robot'", batch=8192):
+            found = self.lookups[number, "episodes"].rows(batch.column("episode_id"))
+            for row, text in zip(found, batch.column("provenance").to_pylist()):
+                if '"motion_signature"' not in (text or ""):
+                    continue
+                given: dict[str, Any] = json.loads(text)["motion_signature"]
+                bands = [int(b, 16) & (1 << 64) - 1 for b in given["bands"]]
+                vector = np.asarray(given["vector"], np.float32)
+                self.signatures.append(Signature(start + int(row), bands, vector, float(given["duration"])))
+
+    def _ids(self, ids: pa.Array, what: str) -> np.ndarray:
+        check_ids(ids, what)
+        self.texts.append(ids)
+        return id_keys(ids)
+
+    def _kind(self, kind: Kind) -> int:
+        return self.kinds.setdefault(kind, len(self.kinds))
+
+    def _add(self, n: int, **columns: np.ndarray) -> None:
+        for name, values in columns.items():
+            self.parts.setdefault(name, []).append(values)
+        self.parts.setdefault("directory", []).append(np.full(n, self.number))
+        self.rows += n
+
+    def result(self) -> Rows:
+        def joined(name: str, empty: np.ndarray) -> np.ndarray:
+            return np.concatenate(self.parts[name]) if self.parts.get(name) else empty
+
+        whole, real = np.zeros(0, np.int64), np.zeros(0)
+        empty = {"ids": np.zeros((0, 2), "u8"), "split": np.zeros(0, object), "licence": np.zeros(0, object)}
+        names = ("directory", "kind", "recording", "twin", "parent", "shareable", "rate_hz", "frames", "hours")
+        flat = {n: joined(n, real if n in ("rate_hz", "hours") else whole) for n in names}
+        asked = np.concatenate(self.questions) if self.questions else np.zeros(0, "u8")
+        askers = np.concatenate(self.askers) if self.askers else whole
+        return Rows(
+            list(self.kinds), **flat, **{n: joined(n, e) for n, e in empty.items()}, starts=self.starts,
+            lookups=self.lookups, signatures=self.signatures, questions=(asked, askers),
+            left_out=np.full(self.rows, "", object),
+        )  # fmt: skip
+
+
+def _words(values: list[str]) -> np.ndarray:
+    """Few words, many rows: one string object for each word."""
+    return np.array([sys.intern(v) for v in values], object)
+
+
+def question_hashes(media: list[dict[str, Any]], turns: list[dict[str, str]]) -> list[int]:
+    """64-bit hash of (images, question) for each question of a conversation. Words are compared without case,
+    placeholders and spacing; images by content."""
+    images = "|".join(m["media_id"] + str(m.get("times") or "") for m in media or [])
+    asked = []
+    for turn in turns or []:
+        if turn["role"] in ("user", "human"):
+            words = " ".join(turn["text"].replace("<image>", " ").replace("<video>", " ").casefold().split())
+            asked.append(text_hash(images + "\x1f" + words))
+    return asked
