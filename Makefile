@@ -34,7 +34,7 @@ $(VENV)/.data: constraints.txt $(DATA)/pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.data
 	@echo "installing the test tools ..."
 	@$(PIP) torch==2.13.0
-	@$(PIP) -e '$(DATA)[pipelines,mano,view,render]' -r requirements-dev.txt
+	@$(PIP) -e '$(DATA)[pipelines,mano,view,render,record]' -r requirements-dev.txt
 	@touch $@
 
 setup: $(VENV)/.data
