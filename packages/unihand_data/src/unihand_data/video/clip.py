@@ -24,6 +24,8 @@ class ClipRef:
         intrinsics: of the displayed picture, distortion included; None when nothing is known.
         undistort_to: pinhole the picture is rectified to before anything looks at it (None: it is a pinhole already).
             Everything measured in the picture is in pixels of this rectified picture.
+        extra: ``origin`` (tick of the file's first frame), ``change`` (what to do to each picture, see
+            ``encode.changed``), ``pace`` (seconds of the file per stored second).
     """
 
     path: str

@@ -13,7 +13,7 @@ _CAMERA = ("fx", "fy", "cx", "cy", "width", "height", "model", "distortion", "so
 
 
 def clip_to_message(clip: ClipRef) -> dict[str, Any]:
-    """Plain values and arrays. Of ``clip.extra`` the decoder's ``origin`` and the encoder's ``change`` go along."""
+    """Plain values and arrays. Of ``clip.extra`` the decoder's ``origin`` and the encoder's ``change`` and ``pace``."""
     return {
         "path": clip.path,
         "pts": np.asarray(clip.pts, np.float64),
@@ -22,7 +22,7 @@ def clip_to_message(clip: ClipRef) -> dict[str, Any]:
         "rotation": int(clip.rotation),
         "intrinsics": _camera(clip.intrinsics),
         "undistort_to": _camera(clip.undistort_to),
-        "extra": {k: clip.extra[k] for k in ("origin", "change") if clip.extra.get(k) is not None},
+        "extra": {k: clip.extra[k] for k in ("origin", "change", "pace") if clip.extra.get(k) is not None},
     }
 
 

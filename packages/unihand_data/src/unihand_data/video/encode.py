@@ -119,7 +119,7 @@ def encode_clip(
     """
     s = settings or EncodeSettings()
     width, height = stored_size(clip, s)
-    pts = np.asarray(clip.pts, np.float64) - clip.pts[0]
+    pts = (np.asarray(clip.pts, np.float64) - clip.pts[0]) / clip.extra.get("pace", 1.0)
     base = choose_time_base(pts)
     ticks = np.rint(pts / float(base)).astype(np.int64)
     with replacing(out_path) as temporary:

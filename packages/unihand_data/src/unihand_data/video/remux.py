@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,10 +72,14 @@ def remux(
     *,
     t0: float = 0.0,
     t1: float | None = None,
+    pace: float = 1.0,
     licence: str = "unknown",
     on_frame: Callable[[], None] | None = None,
 ) -> MediaRow:
     """Copy the packets of ``[t0, t1)`` (s from the file's first frame; None: to its end) into an MP4 of their own.
+
+    Args:
+        pace: seconds of the file per second of the copy, for files whose stamped rate is not the true one.
 
     Returns:
         The row: ``pts`` (T,) s with 0 at ``t0``, pre-roll negative; ``gop`` the longest distance of key frames found.
@@ -98,12 +103,13 @@ def remux(
                     f"{s.max_reach_pixels}"
                 )
             with replacing(out_path) as temporary:
-                _copy(video, stretch, temporary)
-                pts = _verified(temporary, path, stretch, video.tick, on_frame)
+                base = video.time_base / Fraction(pace).limit_denominator(100_000)
+                _copy(video, stretch, temporary, base)
+                pts = _verified(temporary, path, stretch, float(base), on_frame)
                 media_id = hash_file(temporary)
     except Reject as error:
         raise Reject(error.reason, error.message, level="clip", frames=error.frames) from error
-    pts = pts - (stretch.start - stretch.ticks[0]) * video.tick
+    pts = pts - (stretch.start - stretch.ticks[0]) * float(base)
     return MediaRow(
         media_id=media_id,
         kind="video",
@@ -191,16 +197,16 @@ def _longest_reach(stretch: _Stretch) -> int:
     return int(np.diff(bounds).max())
 
 
-def _copy(video: OpenVideo, stretch: _Stretch, path: Path) -> None:
+def _copy(video: OpenVideo, stretch: _Stretch, path: Path, base: Fraction) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     zero = int(stretch.ticks[0])
     with av.open(f"file:{path}", "w", format="mp4", options=options) as out:
         target = out.add_stream_from_template(video.stream, opaque=True)
         target.metadata.clear()
-        target.time_base = video.time_base
+        target.time_base = base
         for packet in stretch.packets:
             packet.stream = target
-            packet.time_base = video.time_base
+            packet.time_base = base
             packet.pts -= zero
             packet.dts -= zero
             out.mux(packet)

@@ -83,6 +83,7 @@ class VideoWorker:
         *,
         t0: float = 0.0,
         t1: float | None = None,
+        pace: float = 1.0,
         licence: str = "unknown",
     ) -> MediaRow:
         """:func:`unihand_data.video.remux.remux`, ``NotUsable`` included; losses are of level ``clip``."""
@@ -91,7 +92,7 @@ class VideoWorker:
             "path": path,
             "out_path": str(out_path),
             "settings": (settings or RemuxSettings()).model_dump(),
-            "span": [t0, t1],
+            "span": [t0, t1, pace],
             "licence": licence,
         }
         answer = self._call(request, path, "clip")
@@ -148,6 +149,7 @@ def build() -> Callable[[dict[str, Any]], dict[str, Any]]:
                         RemuxSettings.model_validate(request["settings"]),
                         t0=request["span"][0],
                         t1=request["span"][1],
+                        pace=request["span"][2],
                         licence=request["licence"],
                         on_frame=heartbeat,
                     )

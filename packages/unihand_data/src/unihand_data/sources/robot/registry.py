@@ -90,6 +90,7 @@ def proposal(found: Found) -> str:
     exact = matches(found)
     lines = [head, f"  robot type {found.robot_type or 'not said'}, {found.fps or 'no'} fps, views: "
              f"{', '.join(found.views) or 'none'}"]  # fmt: skip
+    lines += [f"  {found.note}"] if found.note else []
     lines += [f"  {name}: {width}" for name, width in sorted(found.features.items())]
     if len(exact) == 1:
         return "\n".join([*lines, f"  is {exact[0].name}: {exact[0].title}"])
@@ -141,6 +142,10 @@ class RobotSource:
         """Raises ``Reject``."""
         one = self.sets[item.payload["set"]]
         return one.spec, one.reader.open(item)  # type: ignore[return-value]
+
+    def without_files(self) -> RobotSource:
+        """What workers need: the data sets as they were recognised, without the listing of the folder."""
+        return RobotSource(self.root, self.sets, [])
 
     def ignored(self) -> int:
         """Files that belong to no data set."""
@@ -199,6 +204,7 @@ def _opened(root: str, found: Found, dataset: str | None) -> Opened:
         names = " and ".join(s.name for s in chosen)
         return Opened(found, None, None, f"{place} looks like {names}; say which with --dataset.")
     what = f"{found.container} data of robot type {found.robot_type or 'unknown'}"
+    what += f" ({found.note})" if found.note else ""
     return Opened(
         found, None, None, f"{place} is {what} that no data-set file describes; `unihand probe {place}` proposes one."
     )  # fmt: skip
