@@ -5,6 +5,10 @@ rows of a shared file (v3), its videos are files or stretches of files that are 
 without a file, a sentence that cannot be found and the like cost one ``row`` loss; a table that contradicts itself
 costs the episode.
 
+A data-set file may take columns by their published name instead of their place: ``from: [observation.state:left_arm_1,
+...]``. The feature is then handed over as its named columns (``observation.state:<name>``, each (T, 1)), since
+publishers write the same columns in more than one order.
+
 Sets that carry one recording re-drawn on several robots (OXE-AugE: ``observation.<robot>.joints``) are one find per
 robot, each with its own columns and cameras.
 
@@ -31,6 +35,7 @@ from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode
 from unihand_data.sources.robot.readers import lerobot_tables as meta
 from unihand_data.sources.robot.readers.lerobot_info import BOOKKEEPING, Feature, Info
+from unihand_data.sources.robot.readers.lerobot_units import verdict
 from unihand_data.sources.robot.readers.lerobot_views import views_of
 from unihand_data.sources.robot.readers.lerobot_words import Language, success_of, words_of
 from unihand_data.sources.robot.spec import RobotSpec
@@ -59,6 +64,7 @@ class LeRobotReader:
         self.base = f"{root}/{found.root}".rstrip("/")
         self.robot = found.robot_type if found.layout == AUGMENTED else ""
         self.language = Language.model_validate(spec.language)
+        self.named = {f.partition(":")[0] for f in spec.features() if ":" in f}
 
     def items(self) -> Iterator[SourceItem]:
         for entry in meta.entries(self.base, self._info()):
@@ -98,7 +104,7 @@ class LeRobotReader:
         return RobotEpisode(
             item=item,
             content_id=content_id_of_columns(columns, times),
-            columns=columns,
+            columns=self._by_name(columns, features, item.uri),
             timestamps=times,
             views=views,
             texts=words.texts,
@@ -173,6 +179,23 @@ class LeRobotReader:
             raise Reject(Reason.MISSING_FIELD, f"{uri}: none of the features {', '.join(absent)[:200]} is in the file")
         return out, absent
 
+    def _by_name(self, columns: dict[str, np.ndarray], features: dict[str, Feature], uri: str) -> dict[str, np.ndarray]:
+        """The features that the data-set file takes by name, as their named columns."""
+        out = {}
+        for name, x in columns.items():
+            if name not in self.named:
+                out[name] = x
+                continue
+            names = features[name].names
+            if len(set(names)) != x.shape[1]:
+                raise Reject(
+                    Reason.MISSING_FIELD,
+                    f"{uri}: {name} is taken by column name, meta/info.json gives {len(set(names))} names for "
+                    f"{x.shape[1]} columns; name them",
+                )
+            out |= {f"{name}:{n}": x[:, i : i + 1] for i, n in enumerate(names)}
+        return out
+
     def _times(
         self, info: Info, numbers: dict[str, np.ndarray], steps: int, uri: str
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -231,11 +254,12 @@ def _find_one(root: str, below: str) -> list[Found]:
         return [Found("lerobot", below, name, problems=(reject.message,))]
     if info is None:
         return []
-    problems = list(info.problems)
+    problems, units = list(info.problems), None
     if not problems:
         try:
             meta.sentences(base)
             listed = len(meta.entries(base, info))
+            units = verdict(base, info)
         except Reject as reject:
             problems.append(reject.message.removeprefix(f"{base}/"))
             listed = info.episodes or 0
@@ -256,7 +280,8 @@ def _find_one(root: str, below: str) -> list[Found]:
                 column_names={n: f.names for n, f in numeric.items() if f.names},
                 views=tuple(n for n, f in features.items() if f.is_view),
                 episodes=info.episodes if problems else listed,
-                layout=AUGMENTED if robot else "",
+                layout=AUGMENTED if robot else f"so100_{units.regime}" if units else "",
+                note=units.evidence if units else "",
                 problems=tuple(problems),
             )
         )

@@ -44,7 +44,8 @@ class Feature:
 
     @property
     def is_number(self) -> bool:
-        return NUMERIC.fullmatch(self.dtype) is not None
+        """A measurement or a command; point clouds and raw pictures are wider."""
+        return NUMERIC.fullmatch(self.dtype) is not None and self.width <= 2048
 
     @property
     def is_pointer(self) -> bool:
@@ -105,10 +106,8 @@ def parse(raw: dict[str, Any]) -> Info:
             out.problems.append(f"meta/info.json: fps is {out.fps:g}; correct it to the recording rate")
     except Reject as reject:
         out.problems.append(reject.message)
-    size = raw.get("chunks_size", 1000)
-    out.chunks_size = size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else 1000
-    count = raw.get("total_episodes")
-    out.episodes = count if isinstance(count, int) and not isinstance(count, bool) else None
+    out.chunks_size = _count(raw.get("chunks_size")) or 1000
+    out.episodes = _count(raw.get("total_episodes"))
     for attribute, default in zip(("data_path", "video_path"), _DEFAULTS[out.major]):
         template = raw.get(attribute) or default
         if not isinstance(template, str) or not _is_safe(template):
@@ -167,15 +166,27 @@ def _feature(name: str, entry: Any) -> Feature:
     shape = entry.get("shape", [1])
     shape = [shape] if isinstance(shape, int) else shape
     ok = isinstance(shape, list | tuple) and all(
-        isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 1 << 24 for s in shape
+        isinstance(s, int | float) and not isinstance(s, bool) and s == int(s) and 0 <= s < 1 << 24 for s in shape
     )
-    if not ok or math.prod(shape) > 1 << 24:
+    if not ok or math.prod(shape) > 1 << 28:
         raise ValueError(f"shape {str(shape)[:60]!r} is no list of sizes; correct the entry")
-    width = math.prod(shape)
-    return Feature(name, dtype, width, _names(entry.get("names"), width, shape))
+    sizes = [int(s) for s in shape]
+    try:
+        names = _names(entry.get("names"), math.prod(sizes), sizes)
+    except ValueError:
+        if name.startswith(("observation", "action", "state", "eef_sim_pose")):
+            raise
+        names = ()  # side information: without names nobody can take its columns by name
+    return Feature(name, dtype, math.prod(sizes), names)
 
 
-def _names(names: Any, width: int, shape: list[int] | tuple[int, ...]) -> tuple[str, ...]:
+def _count(value: Any) -> int | None:
+    """A whole number, written as an integer or as a float."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 40
+    return int(value) if good and value == int(value) else None
+
+
+def _names(names: Any, width: int, shape: list[int]) -> tuple[str, ...]:
     """One name per number, from a list, nested lists, ``{"motors": [...]}``, ``{"axes": [...]}``, ``{"state_names":
     [...]}``, several lists side by side, ``{"x": 0, "y": 1}``, or null.
 

@@ -89,8 +89,11 @@ def _pair(row: Any, where: str) -> tuple[int, str]:
     """``{"task_index": 0, "task": "..."}``; tables of annotations use other words for the same."""
     if not isinstance(row, dict):
         raise Reject(Reason.WRONG_TYPE, f"{where}: no mapping; fetch the file again")
-    number = next((row[k] for k in row if k.endswith(("_index", "_id")) or k in ("index", "id")), None)
-    words = next((row[k] for k in row if isinstance(row[k], str)), None)
+    key = next((k for k in row if k.endswith(("_index", "_id")) or k in ("index", "id")), None)
+    number = None if key is None else row[key]
+    words = next((row[k] for k in row if k != key and isinstance(row[k], str)), None)
+    if words is None and any(v is None for v in row.values()):
+        words = ""  # a label that says nothing
     if number is None or words is None:
         raise Reject(Reason.MISSING_FIELD, f"{where}: no index and sentence among {', '.join(map(str, row))[:120]}")
     return int(tables.number(number, where)), " ".join(words.split())
@@ -138,11 +141,12 @@ def _from_jsonl(base: str, info: Info) -> dict[int, Entry]:
         if index in out:
             raise Reject(Reason.CONTRADICTION, f"{where}: episode {index} is listed twice; remove one line")
         chunk = index // info.chunks_size
-        data = _place(base, "data_path", info.data_path, episode_chunk=chunk, episode_index=index)
+        at = {"episode_chunk": chunk, "chunk_index": chunk, "episode_index": index}
+        data = _place(base, "data_path", info.data_path, **at)
         entry = Entry(index, data, length, _texts(row.get("tasks"), where), _segments(row))
         entry.success = row["success"] if isinstance(row.get("success"), bool) else None
         for key in info.views():
-            video = _place(base, "video_path", info.video_path, episode_chunk=chunk, episode_index=index, video_key=key)
+            video = _place(base, "video_path", info.video_path, **at, video_key=key)
             entry.videos[key] = (video, 0.0, None)
         out[index] = entry
     return out
