@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from os.path import join
 
 from unihand_data.config import content_hash
 from unihand_data.jobs import human_stages as stage
@@ -20,6 +19,7 @@ from unihand_data.jobs.arguments import JobArguments, main_with
 from unihand_data.jobs.finish import ShardSink, finish, measure
 from unihand_data.jobs.human_config import HumanVideoSettings, checked
 from unihand_data.jobs.items import list_units
+from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.language_account import check_language, language_account
 from unihand_data.jobs.model_files import with_model_files
 from unihand_data.jobs.plan import print_plan
@@ -32,6 +32,7 @@ from unihand_data.sources.registry import open_source
 
 def stages(settings: HumanVideoSettings, source, arguments: JobArguments) -> list[StageSpec]:
     """Section 3.1 in order of cost; resources are defaults that ``runner.stages`` overrides by name."""
+    joined = joined_videos(arguments, settings, source)
     gpu = 1.0 if settings.hand_estimator == "hawor" else 0.0
     remote = 1.0 if settings.language.backend == "none" else 0.1  # a waiting client needs no core
 
@@ -40,13 +41,13 @@ def stages(settings: HumanVideoSettings, source, arguments: JobArguments) -> lis
 
     return [
         # recordings are checked, cut at shot changes and planned into clips of at most ten seconds
-        StageSpec("split", build(stage.OpenAndSplit, source), actor=True, splits=True),
+        StageSpec("split", build(stage.OpenAndSplit, source, joined), actor=True, splits=True),
         # wrist, theta and keypoints of both hands; the camera's path with the hands masked out
-        StageSpec("hands", build(stage.ReconstructHands, arguments.work_dir), actor=True, num_gpus=gpu),
-        StageSpec("camera", build(stage.EstimateCamera), actor=True),
+        StageSpec("hands", build(stage.ReconstructHands, arguments.work_dir, joined), actor=True, num_gpus=gpu),
+        StageSpec("camera", build(stage.EstimateCamera, joined), actor=True),
         # 3.1 (2) motion quality and the geometric half of (3) relevance, before anything costs money
-        StageSpec("screen", build(stage.ScreenClip)),
-        StageSpec("encode", build(stage.EncodeClip, arguments.media_dir), actor=True),
+        StageSpec("screen", build(stage.ScreenClip, joined)),
+        StageSpec("encode", build(stage.EncodeClip, arguments.media_dir, joined), actor=True),
         # dual-level words, (1) paraphrases and the model's half of (3)
         StageSpec("annotate", build(stage.AnnotateClip, arguments.work_dir), actor=True, num_cpus=remote),
         # (4) mirrored twins, and the samples of the three task families
@@ -54,11 +55,14 @@ def stages(settings: HumanVideoSettings, source, arguments: JobArguments) -> lis
     ]
 
 
+def joined_videos(arguments: JobArguments, settings: HumanVideoSettings, source) -> JoinedVideos:
+    """Videos that data sets keep as pictures, while clips are cut from them."""
+    return JoinedVideos(arguments.joined_dir, source, int(settings.video.joined_gb * 1e9))
+
+
 def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     settings = checked(settings, arguments)
-    options = SourceOptions(
-        video_root=settings.videos, mano_dir=settings.mano_dir, work_dir=join(arguments.work_dir, "joined")
-    )
+    options = SourceOptions(video_root=settings.videos, mano_dir=settings.mano_dir, work_dir=arguments.joined_dir)
     source = partial(open_source, arguments.input, settings.dataset, options)
     listing = source()
     settings = with_model_files(settings, listing.spec)
@@ -77,6 +81,7 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
         settings=settings.runner,
         content_hash=content_hash(settings),
     )
+    joined_videos(arguments, settings, source).clear()
     cost = language_account(arguments.work_dir, settings.language)
     return finish(arguments, settings, result, ignored=listing.ignored(), language_cost=cost)
 

@@ -15,12 +15,14 @@ from unihand_data.hands.hawor_config import HaworReadSettings, HaworSettings
 from unihand_data.hands.track import HandTrack
 from unihand_data.jobs import human_stages
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import LanguageRow
 from unihand_data.sources.recording import Recording, SourceItem
 from unihand_data.sources.registry import load_dataset
 from unihand_data.video.clip import ClipRef
 
+JOINED = JoinedVideos("/nowhere", lambda: None, 0)
 PTS = np.arange(30) / 30
 
 
@@ -35,7 +37,7 @@ def recording(**extra) -> Recording:
 
 def split(settings: HumanVideoSettings | None = None) -> human_stages.OpenAndSplit:
     return human_stages.OpenAndSplit(
-        settings or HumanVideoSettings(), lambda: SimpleNamespace(spec=load_dataset("video_folder"))
+        settings or HumanVideoSettings(), lambda: SimpleNamespace(spec=load_dataset("video_folder")), JOINED
     )
 
 
@@ -91,7 +93,7 @@ def test_estimated_hands_keep_the_camera_that_the_data_set_measured(monkeypatch)
         "c", Origin("rec", "c0ffee", "set", "/in/a.mp4", "wild", "unknown", False), clip_ref(), 30.0,
         annotated=replace(hands(), camera=measured),
     )  # fmt: skip
-    stage = human_stages.ReconstructHands(HumanVideoSettings(prefer_annotated=False), "/work")
+    stage = human_stages.ReconstructHands(HumanVideoSettings(prefer_annotated=False), "/work", JOINED)
     (out,) = stage(Unit("c", "i", "/in/a.mp4", clip))
     assert out.body.hands.camera is measured
 

@@ -8,7 +8,7 @@ from typing import Any
 from unihand_data.geometry.camera import CameraTrack
 from unihand_data.hands.estimator import HandResult
 from unihand_data.shards.rows import LanguageRow, MediaRow
-from unihand_data.sources.recording import Narration
+from unihand_data.sources.recording import Narration, SourceItem
 from unihand_data.video.clip import ClipRef
 
 
@@ -40,6 +40,7 @@ class ClipState:
         fps: frames per second of the clip's own time stamps.
         figures: every figure a filter looked at; they go into the row of a clip that is kept.
         media: the encoded short-GOP file in the work directory.
+        joined: the input item, where the clip's video was joined from its pictures and must be there to be read.
     """
 
     clip_id: str
@@ -55,6 +56,7 @@ class ClipState:
     language: list[LanguageRow] = field(default_factory=list)
     media: MediaRow | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    joined: SourceItem | None = None
 
     @property
     def frames(self) -> int:

@@ -39,7 +39,7 @@ class JobArguments:
 
     @property
     def work_dir(self) -> str:
-        """Local folder of answer caches, the account of what was spent, and joined pictures: ``--work``, else inside
+        """Local folder of answer caches and the account of what was spent: ``--work``, else inside
         the output, else (a bucket) a folder of this machine that is the same in every run of this output."""
         if self.work or not paths.is_remote(self.output):
             return self.work or paths.join(self.output, "_job", "work")
@@ -55,6 +55,13 @@ class JobArguments:
         if not paths.is_remote(self.output):
             return paths.join(self.work_dir, "media")
         return paths.join(self.output, "_job", "work", "media")
+
+    @property
+    def joined_dir(self) -> str:
+        """Videos joined from pictures, of this output alone. They are made again where they are missing, so machines
+        need not share this folder."""
+        own = [make_id("joined", self.output)[:16]] if self.work else []
+        return os.path.join(self.work_dir, "joined", *own)
 
     @property
     def staging_dir(self) -> str:

@@ -31,6 +31,7 @@ class VideoSettings(Settings):
     encode: EncodeSettings = EncodeSettings()
     rectified_hfov_deg: float = Field(default=90.0, gt=20, lt=150)
     worker: VideoWorkerSettings = runtime_field(VideoWorkerSettings())
+    joined_gb: float = runtime_field(50.0, gt=0)  # of videos joined from pictures that wait in one folder
 
 
 class HumanVideoSettings(Settings):

@@ -26,6 +26,7 @@ from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.ids import make_id
 from unihand_data.jobs.deferred import Deferred
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.model_files import check_worker
 from unihand_data.language.motion_rules import MOTION_RULES_VERSION
 from unihand_data.language.relevance import screen_motion
@@ -64,24 +65,40 @@ class OpenAndSplit(_Stage):
     """Recording -> clips: one decoding pass finds damage and shot cuts, then clips of at most ten seconds are planned
     on narration bounds. A fisheye camera gets the pinhole it will be rectified to."""
 
-    def __init__(self, settings: HumanVideoSettings, source: Callable[[], HumanSource]):
+    def __init__(self, settings: HumanVideoSettings, source: Callable[[], HumanSource], joined: JoinedVideos):
         super().__init__(settings)
         from unihand_data.video.worker import VideoWorker
 
-        self.source = source()
+        self.source, self.joined = source(), joined
         check_worker(settings, self.source.spec)
         self.video = VideoWorker(settings.video.worker)
         self.version = content_hash(settings)
 
     def __call__(self, unit: Unit) -> list[Unit]:
-        from unihand_data.video.segment import plan_clips
-
         recording = self.source.open(unit.body)
         if recording.video is None:
             raise Reject(
                 Reason.MISSING_FILE,
                 f"{unit.uri}: the annotation's video is not here; lay it there or name its folder (--set videos=...)",
             )
+        if not recording.extra.get("joined"):
+            return self._clips(unit, recording)
+        self.joined.shrink(keep=recording.video)
+        made = recording.video
+        try:
+            with self.joined.video(made, recording.item, unit.id) as recording.video:
+                clips = self._clips(unit, recording)
+            self.joined.mark(made, [clip.id for clip in clips])
+        finally:
+            self.joined.release(made, unit.id)
+        for clip in clips:
+            clip.body.joined = recording.item
+        return clips
+
+    def _clips(self, unit: Unit, recording: Recording) -> list[Unit]:
+        from unihand_data.video.segment import plan_clips
+
+        assert recording.video is not None
         video = self.settings.video
         scan = self.video.scan(recording.video, video.scan)
         plan = plan_clips(
@@ -176,9 +193,10 @@ def _annotated(recording: Recording, ref: ClipRef, mano_dir: str | None) -> Hand
 class ReconstructHands(_Stage):
     """Wrist pose, theta and keypoints per frame and hand (paper: MANO by HaWoR; here the estimator is a setting)."""
 
-    def __init__(self, settings: HumanVideoSettings, work_dir: str):
+    def __init__(self, settings: HumanVideoSettings, work_dir: str, joined: JoinedVideos):
         super().__init__(settings)
         check_worker(settings)
+        self.joined = joined
         self.estimator = _hand_estimator(settings)
         self.deferred = Deferred(work_dir) if settings.language.backend != "none" else None
 
@@ -186,17 +204,22 @@ class ReconstructHands(_Stage):
         clip: ClipState = unit.body
         if self.deferred is not None and (kept := self.deferred.load(clip.clip_id)) is not None:
             unit.body = kept  # it is encoded already; the stages up to the annotation let it pass
+            if clip.joined is not None:
+                self.joined.release(clip.clip.path, clip.clip_id)
             return [unit]
-        if clip.annotated is not None and self.settings.prefer_annotated:
-            clip.hands = clip.annotated
-        else:
-            clip.hands = self.estimator.estimate(clip.clip)
-            if clip.annotated is not None and clip.annotated.camera is not None:
-                clip.hands.camera = clip.annotated.camera  # measured by the data set's own rig
-        if clip.frames_with_hand == 0:
-            raise _clip_reject(clip, Reason.NO_HANDS, "no hand was seen in any frame")
+        own = clip.annotated if self.settings.prefer_annotated else None
+        with self.joined.of(clip, reads=own is None):
+            clip.hands = own or self._estimated(clip)
+            if clip.frames_with_hand == 0:
+                raise _clip_reject(clip, Reason.NO_HANDS, "no hand was seen in any frame")
         clip.provenance["hands"] = clip.hands.right.estimator
         return [unit]
+
+    def _estimated(self, clip: ClipState) -> HandResult:
+        hands = self.estimator.estimate(clip.clip)
+        if clip.annotated is not None and clip.annotated.camera is not None:
+            hands.camera = clip.annotated.camera  # measured by the data set's own rig
+        return hands
 
     def close(self) -> None:
         self.estimator.close()
@@ -218,8 +241,9 @@ def _hand_estimator(settings: HumanVideoSettings) -> HandEstimator:
 class EstimateCamera(_Stage):
     """Camera-to-world poses: the data set's, the hand estimator's, or the CPU default with hands masked out."""
 
-    def __init__(self, settings: HumanVideoSettings):
+    def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
         super().__init__(settings)
+        self.joined = joined
         from unihand_data.geometry.camera_motion import build_camera_estimator
 
         self.estimator = build_camera_estimator(settings.camera)
@@ -229,7 +253,8 @@ class EstimateCamera(_Stage):
         if clip.media is not None:
             return [unit]
         assert clip.hands is not None
-        clip.camera = clip.hands.camera or self.estimator.estimate(clip.clip, clip.hands)
+        with self.joined.of(clip, reads=clip.hands.camera is None):
+            clip.camera = clip.hands.camera or self.estimator.estimate(clip.clip, clip.hands)
         clip.provenance["camera"] = clip.camera.method
         return [unit]
 
@@ -240,10 +265,18 @@ class EstimateCamera(_Stage):
 class ScreenClip(_Stage):
     """Motion-quality filter, then the CPU's answer to 'is this manipulation at all' (3.1, steps 2 and 3)."""
 
+    def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
+        super().__init__(settings)
+        self.joined = joined
+
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
-        if clip.media is not None:
-            return [unit]
+        if clip.media is None:
+            with self.joined.of(clip, reads=False):
+                self._screen(clip)
+        return [unit]
+
+    def _screen(self, clip: ClipState) -> None:
         assert clip.hands is not None
         times = clip.clip.pts - clip.clip.t0
         clip.figures = clip_figures(clip.hands, clip.camera, times, self.settings.motion)
@@ -259,15 +292,15 @@ class ScreenClip(_Stage):
             clip.figures.update({k: float(v) for k, v in relevance.figures.items()})
             if (reject := relevance.reject()) is not None:
                 raise _clip_reject(clip, reject.reason, reject.message)
-        return [unit]
 
 
 class EncodeClip(_Stage):
     """The short-GOP file the shard will store; its bytes enter the media table at the commit. ``media_dir`` is a
     folder or URL that the committer reaches too."""
 
-    def __init__(self, settings: HumanVideoSettings, media_dir: str):
+    def __init__(self, settings: HumanVideoSettings, media_dir: str, joined: JoinedVideos):
         super().__init__(settings)
+        self.joined = joined
         from unihand_data.video.worker import VideoWorker
 
         self.video = VideoWorker(settings.video.worker)
@@ -278,7 +311,8 @@ class EncodeClip(_Stage):
         if clip.media is not None:
             return [unit]
         path = paths.join(self.folder, f"{clip.clip_id}.mp4")
-        clip.media = self.video.encode(clip.clip, path, self.settings.video.encode, licence=clip.origin.licence)
+        with self.joined.of(clip, last=True):
+            clip.media = self.video.encode(clip.clip, path, self.settings.video.encode, licence=clip.origin.licence)
         return [unit]
 
     def close(self) -> None:

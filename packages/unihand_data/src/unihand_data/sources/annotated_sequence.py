@@ -142,9 +142,10 @@ class AnnotatedSource(FolderSource):
         p = seq.pictures
         content = image_sequence.hash_pictures(p.names, p.read)
         folder = Path(self.options.work_dir) if self.options.work_dir else image_sequence.default_work_dir()
-        out, _ = image_sequence.join(p.names, p.read, p.times, folder / f"{content}.mkv", item.uri)
+        out = folder / image_sequence.joined_name(content, p.times)
+        image_sequence.join(p.names, p.read, p.times, out, item.uri)
         recording = self.recording(item, str(out), content, seq.annotations)
-        recording.extra["temporary"] = True
+        recording.extra["joined"] = True  # may be removed; opening the item makes it again
         return recording
 
     def _track(self, side: Side, hand: SideRows, to_camera: np.ndarray | None, source: str) -> HandTrack:

@@ -29,8 +29,8 @@ class SourceOptions:
     Attributes:
         video_root: folder of videos that the data set does not carry itself (VITRA-1M); None: beside the annotation.
         mano_dir: folder with the user's ``MANO_RIGHT.pkl`` and ``MANO_LEFT.pkl``.
-        work_dir: folder for videos joined from pictures (FPHA, H2O, DexYCB ...); on a cluster a shared one. None: the
-            machine's temporary folder.
+        work_dir: folder for videos joined from pictures (FPHA, H2O, DexYCB ...), which opening the item makes again
+            where they are missing. None: the machine's temporary folder.
         require_video: False returns a recording without video instead of a reject (inspection of annotations).
     """
 

@@ -1,7 +1,8 @@
 """Numbered JPEG or PNG pictures -> one video file, without re-encoding.
 
 The compressed pictures become the packets of a Matroska file as they are (MJPEG or PNG), with times ``i / fps`` or the
-given ones. The file lies in the work folder under the hash of the pictures, so a second call finds it.
+given ones. The file lies in the work folder under the hash of the pictures and times, so a second call finds it; the
+same pictures and times give the same bytes, so it may be removed and made again, on another machine too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
+from unihand_data.ids import make_id
 from unihand_data.sources.unpickle import read_bounded
 
 MAX_PICTURE_BYTES = 64 << 20
@@ -24,8 +28,14 @@ _TICKS = 90_000
 
 
 def default_work_dir() -> Path:
-    """Where joined pictures lie unless the user names a folder; on a cluster that must be a shared one."""
+    """Where joined pictures lie unless the user names a folder."""
     return Path(tempfile.gettempdir()) / f"unihand_frames_{os.getuid()}"
+
+
+def joined_name(content_id: str, times: np.ndarray) -> str:
+    """File name of the video joined from these pictures at these times (T,) s."""
+    ticks = ",".join(str(round(float(t) * _TICKS)) for t in times)
+    return f"{make_id('joined', content_id, ticks)}.mkv"
 
 
 def hash_pictures(names: Iterable[str], read: Callable[[str], bytes]) -> str:
@@ -58,13 +68,14 @@ def join(
     if not names:
         raise Reject(Reason.EMPTY, f"{source}: no pictures there; fetch them")
     size = picture_size(read(names[0]), names[0])
-    if out.exists():
+    with suppress(FileNotFoundError):
+        os.utime(out)  # used now: the least recently used ones are removed first
         return out, size
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}.part.mkv")
+    temporary = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:12]}.part.mkv")  # machines may share the folder
     codec = "png" if read(names[0])[:4] == b"\x89PNG" else "mjpeg"
     try:
-        with av.open(str(temporary), "w", format="matroska") as container:
+        with av.open(str(temporary), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
             step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
             stream: Any = container.add_stream(codec, rate=Fraction(round(1000 / step), 1000))
             stream.width, stream.height = size
