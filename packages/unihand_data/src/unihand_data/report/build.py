@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unihand_data.report import charts, overlay
+from unihand_data.report import charts, motion, overlay
 from unihand_data.report.tally import reject_table, tally
 from unihand_data.shards.catalogue import inspect
 from unihand_data.shards.reader import ShardReader
@@ -32,6 +32,8 @@ FIGURES: dict[str, tuple[str, str, float, str | None]] = {
     "spectral_hf": ("motion power above 6 Hz", "", 1.0, None),
     "travel": ("wrist travel", " m", 1.0, "min_travel_m"),
     "reliability": ("reliability", "", 1.0, None),
+    "idle_share": ("share of the episode that is idle", "", 1.0, None),
+    "outlier_steps": ("steps masked as outliers", "", 1.0, None),
 }
 THUMB_HEIGHT = 215
 
@@ -57,18 +59,13 @@ def _pictures(reader: ShardReader, row: EpisodeRow, frames: np.ndarray) -> list[
 
 def _clip_section(reader: ShardReader, row: EpisodeRow, pictures: int) -> dict[str, Any]:
     frames = np.unique(np.linspace(0, row.frames - 1, pictures + 2).round().astype(int)[1:-1])
-    pixels = {side: overlay.keypoints_pixels(row, side) for side in overlay.COLOURS}
+    human = row.domain == "human"
+    pixels = {side: overlay.keypoints_pixels(row, side) for side in overlay.COLOURS} if human else {}
     images = []
-    for index, picture in zip(frames.tolist(), _pictures(reader, row, frames)):
-        overlay.draw_row(row, index, picture, pixels)
+    for index, picture in zip(frames.tolist(), _pictures(reader, row, frames) if row.cameras else []):
+        if human:
+            overlay.draw_row(row, index, picture, pixels)
         images.append({"data": _jpeg(picture), "caption": f"t = {row.timestamps[index]:.2f} s"})
-    tops: dict[str, np.ndarray] = {}
-    fronts: dict[str, np.ndarray] = {}
-    for side in overlay.COLOURS:
-        points, valid = overlay.keypoints_world(row, side)
-        wrist = np.where(valid[:, None], points[:, 0], np.nan)
-        tops[side], fronts[side] = wrist[:, [1, 0]] * [-1, 1], wrist[:, [1, 2]] * [-1, 1]
-    colours = {str(side): f"rgb{rgb}" for side, rgb in overlay.COLOURS.items()}
     texts = [
         {
             "span": f"{text.t0:.1f}-{text.t1:.1f} s {text.level}",
@@ -78,20 +75,30 @@ def _clip_section(reader: ShardReader, row: EpisodeRow, pictures: int) -> dict[s
         for text in row.language
         if text.paraphrase_id == 0
     ]
-    moving = (
-        "" if row.state_mask[:, :6].any() or row.state_mask[:, 6:12].any() else ", camera motion unknown: EEF masked"
-    )
+    known = not human or row.state_mask[:, :6].any() or row.state_mask[:, 6:12].any()
+    moving = "" if known else ", camera motion unknown: EEF masked"
     return {
         "title": row.episode_id[:12] + (" (mirror twin)" if row.mirrored else ""),
-        "meta": f"{row.source}, {row.duration_s:.1f} s at {row.rate_hz:.3g} Hz, world {row.world}{moving}, "
-        f"{row.split}, {Path(row.source_uri).name}",
+        "meta": f"{row.source}, {row.embodiment}, {row.duration_s:.1f} s at {row.rate_hz:.3g} Hz, "
+        f"world {row.world}{moving}, {row.split}, {Path(row.source_uri).name}",
         "images": images,
         "texts": texts[:14],
-        "charts": [
-            charts.paths(tops, colours, "wrists from above", ("right", "forward")),
-            charts.paths(fronts, colours, "wrists from behind", ("right", "up")),
-        ],
+        "charts": _wrist_charts(row) if human else [motion.action_tracks(row, frames)],
     }
+
+
+def _wrist_charts(row: EpisodeRow) -> list[str]:
+    tops: dict[str, np.ndarray] = {}
+    fronts: dict[str, np.ndarray] = {}
+    for side in overlay.COLOURS:
+        points, valid = overlay.keypoints_world(row, side)
+        wrist = np.where(valid[:, None], points[:, 0], np.nan)
+        tops[side], fronts[side] = wrist[:, [1, 0]] * [-1, 1], wrist[:, [1, 2]] * [-1, 1]
+    colours = {str(side): f"rgb{rgb}" for side, rgb in overlay.COLOURS.items()}
+    return [
+        charts.paths(tops, colours, "wrists from above", ("right", "forward")),
+        charts.paths(fronts, colours, "wrists from behind", ("right", "up")),
+    ]
 
 
 def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: ShardReader | None = None) -> str:
@@ -144,6 +151,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
         ],
         notes=[],
         clips=sections,
+        skeletons=any("wrists" in chart for section in sections for chart in section["charts"]),
         thumb_height=THUMB_HEIGHT,
         histograms=histograms,
         rejects=reject_table(reader),

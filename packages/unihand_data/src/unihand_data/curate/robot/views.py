@@ -141,16 +141,9 @@ class ViewStore:
             return media, raw, f"encoded: {why}"
 
     def _encoded(
-        self,
-        view: View,
-        path: str,
-        t0: float,
-        t1: float | None,
-        pace: float,
-        changes: list[str],
-        out: str,
-        licence: str,
+        self, path: str, span: tuple[float, float | None], pace: float, changes: list[str], out: str, licence: str
     ) -> tuple[MediaRow, tuple[int, int]]:
+        t0, t1 = span
         info: VideoInfo = self._probe(path)
         half = info.pts[1] / 2 if info.frames > 1 else 0.0
         pick = (info.pts >= t0 - half) & ((info.pts < t1 - half) if t1 is not None else True)
@@ -186,7 +179,7 @@ class ViewStore:
         times = clip.motion.times if view.times is None else np.asarray(view.times, float)
         with tempfile.TemporaryDirectory(prefix="unihand_depth_") as folder:
             joined = self._joined(view, clip, Path(folder) / "joined.mkv")
-            info = self._probe.__wrapped__(str(joined))
+            info = self.video.probe(str(joined))
             with replacing(out) as temporary:
                 temporary.write_bytes(joined.read_bytes())
                 media_id = hash_file(temporary)
