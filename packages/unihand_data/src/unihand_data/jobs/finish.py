@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
+import os
 from typing import Any
 
-import polars as pl
-
 from unihand_data.config import Settings, content_dict, content_hash
-from unihand_data.errors import Reason
 from unihand_data.jobs.arguments import JobArguments
+from unihand_data.jobs.losses import state_losses
 from unihand_data.runner import paths
 from unihand_data.runner.job import JobResult
-from unihand_data.runner.ledger import Ledger
-from unihand_data.runner.parcel import DEFERRED
+from unihand_data.runner.ledger import Ledger, other_hashes
 from unihand_data.runner.stage import Unit
+from unihand_data.shards import manifest as mf
 from unihand_data.shards import staging, writer
 from unihand_data.shards.catalogue import inspect
 from unihand_data.shards.rows import RejectRow, StagedRows
+from unihand_data.shards.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -54,43 +53,6 @@ def measure(unit: Unit) -> dict[str, float]:
     }
 
 
-def reject_rows(ledger: Ledger) -> tuple[list[RejectRow], list[str], dict[str, int]]:
-    """Every loss the ledger knows, with one row of level ``item`` for each item that left nothing behind, and the
-    item counts of docs/contract.md, section 4: an item is written if a row of it was, else rejected. An item whose
-    clips are still to be done (the job ended early) is neither yet.
-
-    Returns:
-        all reject rows, the items that are settled, and the counts.
-    """
-    rows = [RejectRow(**record) for record in ledger.rejects().to_pylist()]
-    units = ledger.rows(["id", "parent", "item", "uri", "status", "reason"])
-    done = units.group_by("item").agg(
-        (pl.col("status") == "written").any().alias("written"), pl.col("uri").first(), pl.len().alias("units")
-    )
-    said = {row.item for row in rows if row.level == "item"}
-    clip_reasons: dict[str, Counter[str]] = {}
-    for row in rows:
-        clip_reasons.setdefault(row.item, Counter())[row.reason] += 1
-    pending = units.filter(pl.col("status") == "deferred")["item"].unique().to_list()
-    silent = done.filter(~pl.col("written") & ~pl.col("item").is_in([*said, *pending]))["item"].to_list()
-    unfinished = set(silent) - ledger.lookup(silent).complete
-    done = done.filter(~pl.col("item").is_in(list(unfinished)))
-    for item, written, uri, _ in done.iter_rows():
-        if written or item in said:
-            continue
-        reasons = clip_reasons.get(item)
-        if reasons:
-            reason = reasons.most_common(1)[0][0]
-            message = f"{uri}: none of its clips was kept ({', '.join(f'{n} {r}' for r, n in reasons.most_common(4))})"
-        elif item in pending:
-            reason, message = Reason.BUDGET.value, f"{uri}: left for a later run"
-        else:  # its clips are another item's clips
-            reason, message = Reason.DUPLICATE.value, f"{uri}: the same content as another item of this input"
-        rows.append(RejectRow(item, "item", "finish", reason, message, uri))
-    written = int(done["written"].sum())
-    return rows, done["item"].to_list(), {"inputs": len(done), "written": written, "rejected": len(done) - written}
-
-
 def finish(
     arguments: JobArguments,
     settings: Settings,
@@ -108,37 +70,43 @@ def finish(
     from unihand_data.report.build import write_report
 
     encoded = [name for kind in MEDIA_FILES for name in paths.list_files(arguments.media_dir, kind)]
-    ledger = Ledger(arguments.output, result.content_hash)
-    rejects, items, inputs = reject_rows(ledger)
-    if rejects:
-        staging.write_part(arguments.staging_dir, rejects=rejects)
+    ledgers = [Ledger(arguments.output, result.content_hash)]
+    ledgers += [Ledger(arguments.output, other) for other in other_hashes(arguments.output, result.content_hash)]
+    stated = state_losses(ledgers, arguments.staging_dir)
     config: dict[str, Any] = json.loads(json.dumps(content_dict(settings), default=str))
     outcome = writer.commit(
         arguments.staging_dir,
         arguments.output,
         content_hash=content_hash(settings),
         config=config,
-        inputs={**inputs, "ignored": ignored},
+        inputs={**stated.inputs, "ignored": ignored} if _all_known(arguments.output, ledgers) else None,
         run_id=result.run_id,
-        settled=items,
+        settled=stated.settled,
         new_version=arguments.new_version,
         clean=True,
         language_cost=language_cost,
     )
-    later = ledger.rows(["id", "status"]).filter(pl.col("status") == DEFERRED)["id"].to_list()
-    # Of the others, the bytes are in the media table, or belong to clips that were not kept.
-    for name in set(encoded) - {f"{clip_id}{kind}" for clip_id in later for kind in MEDIA_FILES}:
-        paths.remove(paths.join(arguments.media_dir, name))
+    # Encoded files of units that are left for later stay. Of the others, the bytes are in the media table, or belong to
+    # clips that were not kept.
+    for name in encoded:
+        if os.path.splitext(name)[0] not in stated.later:
+            paths.remove(paths.join(arguments.media_dir, name))
     log.info("committed %s", outcome["new"])
     report = write_report(arguments.output)
     summary = inspect(arguments.output)
     print(summary_lines(summary, result, report))
-    if later:
-        why = next(row.message for row in rejects if row.reason == Reason.BUDGET.value)
-        print(f"{len(later)} clips are left for a later run, for example: {why}")
+    if len(stated.later):
+        print(f"{len(stated.later)} clips are left for a later run, for example: {stated.why_later}")
     if result.message:
         print(result.message)
     return result.exit_code
+
+
+def _all_known(output: str, ledgers: list[Ledger]) -> bool:
+    """Whether every content version of the directory still has its ledger; else items are counted from the rows."""
+    manifest = mf.read(Store(output))
+    names = {ledger.content_hash[:32] for ledger in ledgers}
+    return manifest is None or all(version["content_hash"][:32] in names for version in manifest.versions)
 
 
 def summary_lines(summary: dict[str, Any], result: JobResult, report: str) -> str:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unihand_data.ids import hash_bytes, make_id
 from unihand_data.shards import manifest as mf
-from unihand_data.shards import schema, staging, tables
+from unihand_data.shards import parquet_files, reject_files, schema, staging, tables
 from unihand_data.shards.errors import ShardError
+from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.store import Store, read_anywhere
 
 EPISODES_PER_BATCH = 64
 MEDIA_BYTES_PER_BATCH = 64 << 20
 SAMPLES_PER_FILE = 1_000_000
-_NOTHING = pa.array([], pa.large_string())
 
 
 def commit_media(stage: Store, out: Store, run_id: str) -> int:
     """Bytes of staged media that are not stored yet. One Lance version, however much it is; memory holds a batch."""
     import lance
 
-    have = set(tables.ids(tables.open_table(out, "media"), "media_id"))
+    have = tables.id_index(tables.open_table(out, "media"), "media_id")
     of = schema.media_schema()
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -62,8 +62,8 @@ def _media_bytes(stage: Store, path: str, media_id: str) -> bytes:
 def commit_rows(stage: Store, out: Store, table: str, kind: str, run_id: str) -> int:
     """Staged episodes or conversations whose id is not in the table yet; media they refer to must be stored."""
     column = tables.TABLES[table]
-    have = set(tables.ids(tables.open_table(out, table), column))
-    media = set(tables.ids(tables.open_table(out, "media"), "media_id"))
+    have = tables.id_index(tables.open_table(out, table), column)
+    media = tables.id_index(tables.open_table(out, "media"), "media_id")
     of = tables.table_schema(table)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -74,13 +74,15 @@ def commit_rows(stage: Store, out: Store, table: str, kind: str, run_id: str) ->
     return _append(out, table, batches, run_id, of)
 
 
-def _check_media(data: pa.Table, field: str, id_column: str, media: set[str]) -> None:
-    for owner, refs in zip(data[id_column].to_pylist(), data[field]):
-        for ref in refs.values if refs.is_valid else ():
-            used = [ref["media_id"].as_py()] + ([ref["depth_media_id"].as_py()] if field == "cameras" else [])
-            missing = [m for m in used if m and m not in media]
-            if missing:
-                raise ShardError(f"{id_column} {owner}: media {missing[0]} is neither staged nor stored")
+def _check_media(data: pa.Table, field: str, id_column: str, media: IdIndex) -> None:
+    lists = data[field].combine_chunks()
+    owners, each = pc.list_parent_indices(lists), lists.flatten()
+    for name in ("media_id", "depth_media_id")[: 2 if field == "cameras" else 1]:
+        used = each.field(name).fill_null("")
+        lost = (media.rows(used) < 0) & pc.not_equal(used, "").to_numpy(zero_copy_only=False)
+        for i in np.flatnonzero(lost)[:1].tolist():
+            owner = data[id_column][owners[i].as_py()]
+            raise ShardError(f"{id_column} {owner}: media {used[i]} is neither staged nor stored")
 
 
 def _append(out: Store, table: str, batches: Callable[[], Iterator[pa.RecordBatch]], run_id: str, of: pa.Schema) -> int:
@@ -142,28 +144,13 @@ def commit_parquet(
     return sum(f.rows for f in fresh)
 
 
-def forget_settled(stage: Store, out: Store, manifest: mf.Manifest, settled: Collection[str]) -> None:
+def forget_settled(stage: Store, out: Store, manifest: mf.Manifest, settled: IdIndex) -> None:
     """Stored rejects of settled items stay only where they are staged again."""
-    again = {
-        i
-        for data in staging.collect_light(stage, "reject", _NOTHING, rows_per_file=SAMPLES_PER_FILE)
-        for i in data["id"].to_pylist()
-    }
-    items = set(settled)
-    keep_rejects(out, manifest, lambda row: row["item"] in items and row["id"] not in again)
-
-
-def keep_rejects(out: Store, manifest: mf.Manifest, gone: Callable[[dict[str, Any]], bool]) -> int:
-    """Rewrite the rejects without the rows that are ``gone``; returns how many went. The files they came from are no
-    longer listed, and removed by whoever writes the manifest."""
     if not manifest.rejects:
-        return 0
-    data = pa.concat_tables([read_parquet(out, f.name, None) for f in manifest.rejects])
-    rows = data.append_column("id", pa.array(staging.reject_ids(data), pa.string())).to_pylist()
-    kept = data.filter(pa.array([not gone(row) for row in rows], pa.bool_()))
-    if kept.num_rows < data.num_rows:
-        manifest.rejects = [write_parquet(out, "rejects", "reject", kept)] if kept.num_rows else []
-    return data.num_rows - kept.num_rows
+        return
+    staged = staging.collect_light(stage, "reject", IdIndex(), rows_per_file=SAMPLES_PER_FILE)
+    again = IdIndex(data["id"] for data in staged)
+    reject_files.remove(out, manifest, lambda rows, ids: (settled.rows(rows["item"]) >= 0) & (again.rows(ids) < 0))
 
 
 def write_parquet(out: Store, folder: str, kind: str, data: pa.Table) -> mf.ParquetFile:
@@ -176,19 +163,20 @@ def write_parquet(out: Store, folder: str, kind: str, data: pa.Table) -> mf.Parq
     return mf.ParquetFile(name, data.num_rows)
 
 
-def _listed_ids(stage: Store, out: Store, listed: list[mf.ParquetFile], kind: str) -> pa.Array:
+def _listed_ids(stage: Store, out: Store, listed: list[mf.ParquetFile], kind: str) -> IdIndex:
     """Ids of listed rows that may be staged again. Of samples only those of episodes (conversations) that are staged:
-    the whole index has hundreds of samples per clip, and one Arrow string array holds 67 million ids at most."""
-    if kind == "sample":
-        owners = staging.owners(stage)
-        found = []
-        for file in listed if len(owners) else []:
-            data = read_parquet(out, file.name, ["sample_id", *staging.OWNER])
-            found.append(data.filter(pc.is_in(staging.owner_of(data), value_set=owners))["sample_id"])
-        chunks = [chunk.cast(pa.large_string()) for ids in found for chunk in ids.chunks]
-        return pa.concat_arrays(chunks) if chunks else _NOTHING
-    whole = [read_parquet(out, f.name, None) for f in listed]
-    return pa.array(staging.reject_ids(pa.concat_tables(whole)) if whole else [], pa.string())
+    the whole index has hundreds of samples per clip."""
+    if kind == "reject":
+        return IdIndex(ids for _, _, ids in reject_files.with_ids(out, listed))
+    owners = IdIndex.of(staging.owners(stage))
+    found = parquet_files.batches(out, listed if len(owners) else [], ["sample_id", *staging.OWNER])
+    return IdIndex(_of_owners(batch, owners) for batch in found)
+
+
+def _of_owners(samples: pa.RecordBatch, owners: IdIndex) -> pa.Array:
+    encoded = staging.owner_of(samples).dictionary_encode()  # samples of one episode lie together
+    known = owners.rows(encoded.dictionary) >= 0
+    return samples["sample_id"].filter(pa.array(known[encoded.indices.to_numpy()]))
 
 
 def read_parquet(store: Store, name: str, columns: list[str] | None) -> pa.Table:
@@ -196,4 +184,4 @@ def read_parquet(store: Store, name: str, columns: list[str] | None) -> pa.Table
     try:
         return pq.read_table(store.path(name), columns=columns, filesystem=store.filesystem)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ShardError(f"{store.uri(name)} is listed in the manifest and cannot be read: {error}") from error
+        raise parquet_files.unreadable(store, name, error) from error

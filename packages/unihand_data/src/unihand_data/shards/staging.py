@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from unihand_data.ids import hash_bytes, make_id
 from unihand_data.shards import codec, schema
 from unihand_data.shards.errors import RowError, ShardError
+from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, RejectRow, SampleRow
 from unihand_data.shards.store import Store
 
@@ -135,34 +136,32 @@ def read_kind(store: Store, name: str, kind: str, fields: Sequence[str] | None =
     return pa.Table.from_arrays(arrays, schema=columns)
 
 
-def collect(store: Store, kind: str, skip: set[str], *, rows_per_batch: int) -> Iterator[pa.Table]:
+def collect(store: Store, kind: str, skip: IdIndex, *, rows_per_batch: int) -> Iterator[pa.Table]:
     """Every staged row of ``kind`` whose id is not in ``skip``, each id once, in one order that does not depend on how
     rows were spread over parts. Holds the sort keys of all rows and the content of a batch, not more.
 
     A recording's rows usually share a part, so reading in sorted order opens each part about once.
     """
-    index: list[tuple[tuple[Any, ...], int, int]] = []
     names = parts(store)
     # Two copies of one file give rows of one id that differ in their uri alone: the first uri has the row.
-    tie = ("source_uri",) if kind == "episode" else ()
-    place = len(_SORT[kind])
+    order = [*_SORT[kind], "id", *(["source_uri"] if kind == "episode" else [])]
+    places = []
     for p, name in enumerate(names):
-        data = read_kind(store, name, kind, (*_SORT[kind], *tie))
-        keys = [data[c].to_pylist() for c in (*_SORT[kind], "id", *tie)]
-        for r in range(data.num_rows):
-            key = tuple(k[r] for k in keys)
-            if key[place] not in skip:
-                index.append((key, p, r))
-    index.sort()
-    firsts: dict[str, tuple[tuple[Any, ...], int, int]] = {}
-    for entry in index:
-        firsts.setdefault(entry[0][place], entry)
-    index = list(firsts.values())
+        data = read_kind(store, name, kind, [c for c in order if c != "id"]).select(order)
+        row = pa.array(np.arange(data.num_rows, dtype=np.int32))
+        data = data.append_column("part", pa.array(np.full(data.num_rows, p, np.int32))).append_column("row", row)
+        places.append(data.filter(pa.array(skip.rows(data["id"]) < 0)))
+    if not places:
+        return
+    index = pa.concat_tables(places).sort_by([(c, "ascending") for c in (*order, "part", "row")])
+    places.clear()
+    first = IdIndex.of(index["id"]).rows(index["id"]) == np.arange(index.num_rows)
+    where = np.stack([index["part"].to_numpy(), index["row"].to_numpy()], axis=1)[first]
+    del index
     cache: dict[int, pa.Table] = {}
-    for start in range(0, len(index), rows_per_batch):
-        chunk = index[start : start + rows_per_batch]
+    for start in range(0, len(where), rows_per_batch):
         pieces = []
-        for _, p, r in chunk:
+        for p, r in where[start : start + rows_per_batch].tolist():
             if p not in cache:
                 while len(cache) >= 16:
                     cache.pop(next(iter(cache)))
@@ -171,14 +170,14 @@ def collect(store: Store, kind: str, skip: set[str], *, rows_per_batch: int) -> 
         yield pa.concat_tables(pieces).combine_chunks()
 
 
-def collect_light(store: Store, kind: str, skip: pa.Array, *, rows_per_file: int) -> Iterator[pa.Table]:
+def collect_light(store: Store, kind: str, skip: IdIndex, *, rows_per_file: int) -> Iterator[pa.Table]:
     """As :func:`collect`, vectorised, for the many small rows of ``sample`` and ``reject``: one table per output file.
 
     Rows are dealt to files by a hash of the episode (or item) they belong to, so neither the number of parts nor their
     borders shows in the result. Every part is read once: where there are several files, their rows wait on disk.
 
     Args:
-        skip: large_string ids that are left out.
+        skip: ids that are left out.
     """
     names = parts(store)
     total = sum(read_kind(store, n, kind, ()).num_rows for n in names)
@@ -196,9 +195,10 @@ def collect_light(store: Store, kind: str, skip: pa.Array, *, rows_per_file: int
                 yield from _one_file(pa.concat_tables([_waiting(path) for path in waiting]), kind, skip)
 
 
-def _one_file(data: pa.Table, kind: str, skip: pa.Array) -> Iterator[pa.Table]:
+def _one_file(data: pa.Table, kind: str, skip: IdIndex) -> Iterator[pa.Table]:
     """Rows of one file: sorted, each id once, without ``skip``; nothing where none is left."""
-    data = data.filter(pc.invert(pc.is_in(data["id"].cast(pa.large_string()), value_set=skip)))
+    if len(skip):
+        data = data.filter(pa.array(skip.rows(data["id"]) < 0))
     data = data.sort_by([(c, "ascending") for c in (*_SORT[kind], "id")]).combine_chunks()
     if data.num_rows > 1:  # equal ids have equal sort keys and now lie side by side
         ids = data["id"].combine_chunks()
@@ -243,7 +243,7 @@ def _file_numbers(data: pa.Table, kind: str, files: int) -> pa.Array:
     return pa.array(number, pa.int32()).take(encoded.indices)
 
 
-def owner_of(samples: pa.Table) -> pa.ChunkedArray:
+def owner_of(samples: pa.Table | pa.RecordBatch) -> Any:
     """What a sample belongs to: its episode or its conversation."""
     return pc.binary_join_element_wise(*(samples[c] for c in OWNER), "")
 
@@ -282,21 +282,27 @@ def _portable(store: Store, path: str) -> str:
 def _number(rejects: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """A reject has no id of its own: its content without the attempt, and its ordinal among equals."""
     counts: Counter[str] = Counter()
-    out = []
-    for record in rejects:
-        base = reject_key(record)
-        out.append((make_id(base, counts[base]), record))
-        counts[base] += 1
-    return out
+    return [(_next_id(record, counts), record) for record in rejects]
+
+
+def _next_id(record: dict[str, Any], counts: Counter[str]) -> str:
+    base = reject_key(record)
+    counts[base] += 1
+    return make_id(base, counts[base] - 1)
+
+
+#: what tells rejects apart
+REJECT_KEY = ("item", "level", "stage", "reason", "message", "source_uri")
 
 
 def reject_key(record: dict[str, Any]) -> str:
-    return make_id(*(record[k] for k in ("item", "level", "stage", "reason", "message", "source_uri")))
+    return make_id(*(record[k] for k in REJECT_KEY))
 
 
 def reject_ids(data: pa.Table) -> list[str]:
     """Ids of the reject rows of one table that holds each loss once."""
-    return [i for i, _ in _number(data.to_pylist())]
+    counts: Counter[str] = Counter()
+    return [_next_id(row, counts) for batch in data.to_batches(max_chunksize=8192) for row in batch.to_pylist()]
 
 
 def _wrap(kind: str, rows: list[tuple[str, dict[str, Any]]]) -> pa.Table:

@@ -15,13 +15,15 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from unihand_data.shards import append, staging, tables
+from unihand_data.shards import append, parquet_files, reject_files, staging, tables
 from unihand_data.shards import manifest as mf
 from unihand_data.shards.errors import CommitRefused
 from unihand_data.shards.guard import use_lance
+from unihand_data.shards.id_index import IdIndex, Ids, id_keys
 from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, RejectRow, SampleRow
 from unihand_data.shards.store import Store
 
@@ -39,7 +41,7 @@ def commit(
     new_version: bool = False,
     tokenizer: str = "bytes/4",
     clean: bool = False,
-    settled: Collection[str] | None = None,
+    settled: Collection[str] | IdIndex | None = None,
     language_cost: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -78,7 +80,8 @@ def commit(
             _step(table)
         for folder, kind in (("samples", "sample"), ("rejects", "reject")):
             if kind == "reject" and settled is not None:
-                append.forget_settled(stage, out, manifest, settled)
+                items = settled if isinstance(settled, IdIndex) else IdIndex.of(list(settled))
+                append.forget_settled(stage, out, manifest, items)
             new[folder] = append.commit_parquet(stage, out, manifest, folder, kind, lambda: _step("parquet file"))
             _step(folder)
         if language_cost is not None:
@@ -166,18 +169,16 @@ def _finish(
     out: Store, manifest: mf.Manifest, inputs: dict[str, int] | None, tokenizer: str, run_id: str
 ) -> str | None:
     """Counts and the tag's entry, then the manifest as ``committed``. Returns the name of a new tag."""
-    light = tables.open_table(out, "episodes").to_table(columns=["parent_id", "licence", "shareable", "frames"])
-    mirrored = pc.not_equal(light["parent_id"], "")
-    twins = pc.sum(mirrored).as_py() or 0
+    twins, manifest.licences = _licences(out)
+    episodes = tables.open_table(out, "episodes").count_rows()
     manifest.counts = {
-        "episodes": light.num_rows - twins,
+        "episodes": episodes - twins,
         "mirrored": twins,
         "media": tables.open_table(out, "media").count_rows(),
         "conversations": tables.open_table(out, "conversations").count_rows(),
         "samples": sum(f.rows for f in manifest.samples),
         "rejects": sum(f.rows for f in manifest.rejects),
     }
-    manifest.licences = _licences(light.filter(pc.invert(mirrored)))
     manifest.inputs = dict(inputs) if inputs is not None else derived_inputs(out, manifest)
     manifest.tokenizer = tokenizer
     manifest.tables = {t: tables.open_table(out, t).version for t in tables.TABLES}
@@ -193,35 +194,44 @@ def _finish(
     return tag
 
 
-def _licences(light: pa.Table) -> dict[str, dict[str, Any]]:
-    """licence -> episodes, frames, shareable (only if all of it is)."""
-    groups = light.group_by(["licence", "shareable"]).aggregate([("frames", "sum"), ([], "count_all")])
-    found: dict[str, dict[str, Any]] = {}
-    for g in sorted(groups.to_pylist(), key=lambda g: g["licence"]):
-        entry = found.setdefault(g["licence"], {"episodes": 0, "frames": 0, "shareable": True})
-        entry["episodes"] += g["count_all"]
-        entry["frames"] += g["frames_sum"]
-        entry["shareable"] &= g["shareable"]
-    return found
+def _licences(out: Store) -> tuple[int, dict[str, dict[str, Any]]]:
+    """How many mirror twins there are; of the others licence -> episodes, frames, shareable (only if all of it is)."""
+    twins, found = 0, dict[str, dict[str, Any]]()
+    for batch in tables.batches(tables.open_table(out, "episodes"), ["parent_id", "licence", "shareable", "frames"]):
+        rows = pa.Table.from_batches([batch]).filter(pc.equal(batch["parent_id"], ""))
+        twins += batch.num_rows - rows.num_rows
+        groups = rows.group_by(["licence", "shareable"]).aggregate([("frames", "sum"), ([], "count_all")])
+        for g in groups.to_pylist():
+            entry = found.setdefault(g["licence"], {"episodes": 0, "frames": 0, "shareable": True})
+            entry["episodes"] += g["count_all"]
+            entry["frames"] += g["frames_sum"]
+            entry["shareable"] &= g["shareable"]
+    return twins, dict(sorted(found.items()))
 
 
 def derived_inputs(out: Store, manifest: mf.Manifest) -> dict[str, int]:
     """Items by outcome, from the rows themselves: an item is written if one row of it is, else rejected. Files that are
-    no media leave no row, so ``ignored`` is carried over."""
-    data = tables.open_table(out, "episodes").to_table(columns=["provenance", "recording_id"])
-    pairs = zip(data["provenance"].to_pylist(), data["recording_id"].to_pylist())
-    written = {json.loads(p).get("item") or r for p, r in pairs}
-    lost = set()
-    for file in manifest.rejects:
-        lost |= set(append.read_parquet(out, file.name, ["item"])["item"].to_pylist())
-    done = len(written) + tables.open_table(out, "conversations").count_rows()
-    rejected = len(lost - written)
+    no media leave no row, so ``ignored`` is carried over. Holds 8 bytes a row."""
+    written, lost = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    for batch in tables.batches(tables.open_table(out, "episodes"), ["provenance", "recording_id"]):
+        pairs = zip(batch["provenance"].to_pylist(), batch["recording_id"].to_pylist())
+        written.append(_distinct([json.loads(p).get("item") or r for p, r in pairs]))
+    for batch in parquet_files.batches(out, manifest.rejects, ["item"]):
+        lost.append(_distinct(batch["item"]))
+    items = np.unique(np.concatenate(written))
+    done = len(items) + tables.open_table(out, "conversations").count_rows()
+    rejected = len(np.setdiff1d(np.concatenate(lost), items))
     return {
         "inputs": done + rejected,
         "written": done,
         "rejected": rejected,
         "ignored": manifest.inputs.get("ignored", 0),
     }
+
+
+def _distinct(ids: Ids) -> np.ndarray:
+    """First 64 bits of every id, each once."""
+    return np.unique(id_keys(ids)[:, 0])
 
 
 def _tag(out: Store, manifest: mf.Manifest) -> None:
@@ -247,9 +257,15 @@ def drop_rejects(out_dir: str | os.PathLike[str], items: Collection[str], reason
         if manifest.state != "committed":
             raise CommitRefused(f"{out.url}: the commit of run {manifest.run_id} did not finish; run that job again")
         before = [f.name for f in manifest.rejects]
-        dropped = append.keep_rejects(
-            out, manifest, lambda row: row["item"] in items and (not reasons or row["reason"] in reasons)
-        )
+        chosen, because = IdIndex.of(list(items)), pa.array(list(reasons), pa.string())
+
+        def gone(rows: pa.RecordBatch, _: list[str]) -> np.ndarray:
+            mask = chosen.rows(rows["item"]) >= 0
+            return (
+                mask & pc.is_in(rows["reason"], value_set=because).to_numpy(zero_copy_only=False) if reasons else mask
+            )
+
+        dropped = reject_files.remove(out, manifest, gone)
         if dropped:
             manifest.counts["rejects"] = sum(f.rows for f in manifest.rejects)
             manifest.inputs = derived_inputs(out, manifest)
