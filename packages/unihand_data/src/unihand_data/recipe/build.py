@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unihand_data.config import SettingsError, content_dict
+from unihand_data.config import SettingsError
 from unihand_data.recipe import recipe_file
-from unihand_data.recipe.account import Account, Tally
+from unihand_data.recipe.account import Account
+from unihand_data.recipe.compose import compose
 from unihand_data.recipe.directory import ShardDir
-from unihand_data.recipe.frames import Selection
-from unihand_data.recipe.index import RECORD, IndexWriter
-from unihand_data.recipe.order import draws_per_cycle
-from unihand_data.recipe.rows import Kind, Rows, load_rows
-from unihand_data.recipe.select import SampleStream, Stratum, choose_rows, kept_frames, kept_share, look_at
-from unihand_data.recipe.settings import TOKENS_PER_EQUIVALENT_HOUR, RecipeSettings
-from unihand_data.recipe.weights import Mass, Weights, weigh
+from unihand_data.recipe.index import IndexWriter
+from unihand_data.recipe.rows import load_rows
+from unihand_data.recipe.select import SampleStream, choose_rows, eligible_frames, kept_frames, kept_share, look_at
+from unihand_data.recipe.settings import RecipeSettings
 from unihand_data.shards.tokens import ESTIMATE
 
 INDEX = "index"
@@ -37,7 +35,7 @@ def build(inputs: Sequence[str], output: str | os.PathLike[str], settings: Recip
         raise SettingsError(f"--input {next(p for p in places if places.count(p) > 1)} is given twice")
     rows = load_rows(directories)
     selection = choose_rows(rows, settings)
-    share = kept_share(rows, selection)
+    share = kept_share(rows, selection, settings.human_rate_hz)
     account = Account()
     account.count_rows(rows, kept_frames(rows, share))
     look_at(directories, rows, account)
@@ -49,7 +47,12 @@ def build(inputs: Sequence[str], output: str | os.PathLike[str], settings: Recip
                 stream.directory(number, directory)
             digests = writer.digests()
         strata = [stream.strata[key] for key in sorted(stream.strata)]
-        recipe = _recipe(settings, directories, rows, selection, account, strata, digests, list(stream.templates))
+        recipe = compose(
+            settings, selection, account, strata,
+            directories=[{"path": d.store.url, **d.identity} for d in directories], digests=digests,
+            templates=list(stream.templates), eligible=eligible_frames(rows),
+            estimated=any(d.manifest.tokenizer == ESTIMATE for d in directories),
+        )  # fmt: skip
         recipe["recipe"] = recipe_file.content_hash(recipe)
         final = work.parent / recipe["recipe"][:12]
         if not final.exists():
@@ -57,166 +60,3 @@ def build(inputs: Sequence[str], output: str | os.PathLike[str], settings: Recip
         return recipe
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def masses(strata: Sequence[Stratum], account: Account, settings: RecipeSettings) -> list[Mass]:
-    """What weighting takes into account. The hours of a kind belong to its tasks by their samples."""
-    out = []
-    for s in strata:
-        kind, tally = account.taken[s.kind], account.by_task[s.kind, s.task]
-        tokens = tally.tokens(settings.resolution)
-        hours = tokens / TOKENS_PER_EQUIVALENT_HOUR
-        if s.kind.domain != "vision_text":
-            hours = kind.hours * tally.samples / max(kind.samples, 1)
-        fields = (s.name, s.kind.source, s.kind.domain, s.kind.pillar, s.kind.origin == "sim", s.task)
-        out.append(Mass(*fields, tally.samples, hours, tokens))
-    return out
-
-
-def _recipe(
-    settings: RecipeSettings,
-    directories: Sequence[ShardDir],
-    rows: Rows,
-    selection: Selection,
-    account: Account,
-    strata: Sequence[Stratum],
-    digests: dict[str, str],
-    templates: list[str],
-) -> dict[str, Any]:
-    found = {k.source for k in rows.kinds}
-    mass = masses(strata, account, settings)
-    weights = weigh(mass, settings, found)
-    try:
-        shares = [float(f"{p:.12g}") for p in weights.share]  # as they are written
-        draws = draws_per_cycle(shares, settings.cycle)
-    except ValueError as error:
-        raise SettingsError(f"cycle: {error}") from error
-    listed = [
-        {
-            "name": s.name, "domain": s.kind.domain, "source": s.kind.source, "origin": s.kind.origin,
-            "embodiment": s.kind.embodiment, "pillar": s.kind.pillar, "task": s.task, "samples": s.samples,
-            "hours": round(m.hours, 6), "weighted_hours": round(float(w), 6), "visits": round(float(v), 9),
-            "share": p, "draws": int(n), "digest": digests[s.name],
-        }
-        for s, m, w, v, p, n in zip(
-            strata, mass, weights.weighted_hours, weights.visits, shares, draws, strict=True
-        )
-    ]  # fmt: skip
-    robot = account.total("robot")
-    pinned = {**content_dict(settings), "inputs": []}
-    return {
-        "format": recipe_file.FORMAT,
-        "version": recipe_file.VERSION,
-        "recipe": "",
-        "settings": pinned,
-        "directories": [{"path": d.store.url, **d.identity} for d in directories],
-        "record_bytes": RECORD.itemsize,
-        "templates": templates,
-        "strata": listed,
-        "totals": {
-            "found": account.total(found=True).to_json(settings.resolution),
-            "taken": account.total().to_json(settings.resolution),
-            "weighted": _weighted(mass, weights),
-            "bounds": [{**b, "is": round(b["is"], 6)} for b in weights.bounds],
-            "robot_frames": {
-                "wanted_share": selection.wanted,
-                "kept_share": round(robot.frames / of, 6) if (of := _eligible(rows)) else None,
-                "rate_hz": None if selection.rate_hz == float("inf") else round(selection.rate_hz, 6),
-                "floor_hz": selection.floor_hz,
-                "floor_share": round(selection.floor_share, 6),
-                "floor_wins": selection.floor_wins,
-            },
-            "tokens_estimated": any(d.manifest.tokenizer == ESTIMATE for d in directories),
-        },
-        "by_domain": _groups(account, settings, lambda k: k.domain),
-        "by_source": _groups(account, settings, lambda k: k.source),
-        "by_embodiment": _embodiments(account, settings),
-        "left_out": {
-            "rows": dict(sorted(account.rows_left_out.items())),
-            "samples": dict(sorted(account.samples_left_out.items())),
-        },
-        "notes": _notes(weights, selection, listed, settings),
-        "by_licence": {k: {"hours_taken": round(v, 6)} for k, v in account.licences.items()},
-    }
-
-
-def _eligible(rows: Rows) -> int:
-    """Robot frames that the selection of frames chose from."""
-    which = (rows.column("domain") == "robot") & (rows.left_out == "") & ~rows.twin
-    return int(rows.frames[which].sum())
-
-
-def _weighted(mass: Sequence[Mass], weights: Weights) -> dict[str, Any]:
-    """Shares by weighted hours, the simulated one over each of the contract's three denominators."""
-    hours = dict.fromkeys(("human", "robot", "vision_text"), 0.0)
-    simulated = 0.0
-    for m, w in zip(mass, weights.weighted_hours):
-        hours[m.domain] += float(w)
-        simulated += float(w) if m.simulated and m.domain != "vision_text" else 0.0
-    motion = hours["human"] + hours["robot"]
-    over = {"human_and_robot": motion, "robot": hours["robot"], "all_with_equivalent_hours": sum(hours.values())}
-    return {
-        "hours": {k: round(v, 6) for k, v in hours.items()},
-        "simulated_hours": round(simulated, 6),
-        "simulated_over": {k: round(simulated / v, 6) if v else None for k, v in over.items()},
-    }
-
-
-def _groups(account: Account, settings: RecipeSettings, key: Callable[[Kind], str]) -> dict[str, Any]:
-    found: dict[str, Tally] = {}
-    taken: dict[str, Tally] = {}
-    for into, which in ((found, account.found), (taken, account.taken)):
-        for kind, tally in which.items():
-            into.setdefault(key(kind), Tally()).add(tally)
-    text = {key(k) for k in account.found if k.domain == "vision_text"}
-    return {
-        name: {
-            "found": found[name].to_json(settings.resolution, equivalent=name in text),
-            "taken": taken.get(name, Tally()).to_json(settings.resolution, equivalent=name in text),
-        }
-        for name in sorted(found)
-    }
-
-
-def _embodiments(account: Account, settings: RecipeSettings) -> dict[str, Any]:
-    """Robots (and hands) with hours found and taken, real and simulated; ``counts`` from the least hours up."""
-    out: dict[str, dict[str, Any]] = {}
-    for kind, tally in account.found.items():
-        if kind.domain == "vision_text":
-            continue
-        entry = out.setdefault(
-            kind.embodiment,
-            {"domain": kind.domain, "origins": [], "hours": 0.0, "hours_taken": 0.0, "episodes": 0, "sources": []},
-        )
-        entry["hours"] += tally.hours
-        entry["hours_taken"] += account.taken.get(kind, Tally()).hours
-        entry["episodes"] += tally.episodes
-        entry["origins"] = sorted({*entry["origins"], kind.origin})
-        entry["sources"] = sorted({*entry["sources"], kind.source})
-    for name, entry in out.items():
-        entry["views"] = account.views.get(name, [])
-        entry["effectors"] = account.effectors.get(name, [])
-        entry["counts"] = entry["hours"] >= settings.embodiment_min_hours
-        entry["hours"], entry["hours_taken"] = round(entry["hours"], 6), round(entry["hours_taken"], 6)
-    return dict(sorted(out.items()))
-
-
-def _notes(
-    weights: Weights, selection: Selection, strata: Sequence[dict[str, Any]], settings: RecipeSettings
-) -> list[str]:
-    """What a person should know before training on it."""
-    notes = []
-    if selection.floor_wins:
-        notes.append(
-            f"the floor of {selection.floor_hz:g} Hz alone keeps {selection.floor_share:.1%} of the robot frames, more "
-            f"than the {selection.wanted:.0%} asked for; the floor wins"
-        )
-    for s, share in zip(strata, weights.share):
-        if s["draws"] and abs(s["draws"] / settings.cycle - share) > 0.25 * share:
-            notes.append(
-                f"{s['name']}: a share of {share:.2e} is rounded to {s['draws']} of {settings.cycle} draws; a longer "
-                "`cycle` comes closer"
-            )
-        if s["visits"] > 10:
-            notes.append(f"{s['name']}: each sample is drawn {s['visits']:.0f} times per pass over the whole")
-    return notes

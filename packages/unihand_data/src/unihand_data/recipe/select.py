@@ -2,8 +2,8 @@
 
 What is left out, and why (``left_out`` of a row, counted in the recipe): duplicates; ``split`` (val and test);
 ``licence``; ``weight`` 0; ``fraction`` (hash sub-sampling); ``mirrored`` (twins, where they are not wanted); and of
-robot samples ``frame`` (start frames that the selection of frames does not keep). A description speaks about a span and
-is kept with its episode, whatever frame it starts at.
+robot samples (and of human ones where ``human_rate_hz`` is set) ``frame``: start frames that are not kept. A
+description speaks about a span and is kept with its episode, whatever frame it starts at.
 """
 
 from __future__ import annotations
@@ -65,16 +65,27 @@ def choose_rows(rows: Rows, settings: RecipeSettings) -> Selection:
         (rows.twin & (not settings.mirrored), "mirrored"),
     ):
         rows.left_out[which & (rows.left_out == "")] = reason
-    robot = (rows.column("domain") == "robot") & (rows.left_out == "") & ~rows.twin
+    robot = _robots(rows)
     frames: Counter[float] = Counter()
     for rate in np.unique(rows.rate_hz[robot]):
         frames[float(rate)] = int(rows.frames[robot & (rows.rate_hz == rate)].sum())
     return solve(frames, settings.robot_frame_share, settings.floor_hz)
 
 
-def kept_share(rows: Rows, selection: Selection) -> np.ndarray:
-    """(R,) share of its start frames that each row keeps: 1 but for robots."""
-    return np.where(rows.column("domain") == "robot", selection.kept(rows.rate_hz), 1.0)
+def eligible_frames(rows: Rows) -> int:
+    """Robot frames that the selection of frames chooses from."""
+    return int(rows.frames[_robots(rows)].sum())
+
+
+def kept_share(rows: Rows, selection: Selection, human_rate_hz: float | None = None) -> np.ndarray:
+    """(R,) share of its start frames that each row keeps."""
+    domain = rows.column("domain")
+    human = np.minimum(1.0, (human_rate_hz or np.inf) / rows.rate_hz)
+    return np.where(domain == "robot", selection.kept(rows.rate_hz), np.where(domain == "human", human, 1.0))
+
+
+def _robots(rows: Rows) -> np.ndarray:
+    return (rows.column("domain") == "robot") & (rows.left_out == "") & ~rows.twin
 
 
 def kept_frames(rows: Rows, share: np.ndarray) -> np.ndarray:

@@ -68,6 +68,9 @@ class RecipeSettings(Settings):
         description="start frames of robot sources that are kept, over all (paper 3.2); null keeps every one",
     )
     floor_hz: float = Field(default=3.0, gt=0, description="no source is thinned below this rate")
+    human_rate_hz: float | None = Field(
+        default=None, gt=0, description="start frames per second of human rows that are drawn; null: every one"
+    )
     basis: Literal["samples", "hours", "tokens"] = Field(
         default="samples", description="what a source's natural share of the draws is proportional to"
     )
@@ -88,6 +91,10 @@ class RecipeSettings(Settings):
     )
     exclude_licences: list[str] = Field(default=[])
     embodiment_min_hours: float = Field(default=10.0, ge=0, description="an embodiment counts from here up (paper 3.2)")
+    collections: dict[str, list[str]] = Field(
+        default={"Open X-Embodiment": ["oxe_*"], "AgiBot World": ["agibot*"]},
+        description="names of sources (with *) that the figures show as one; weights do not depend on it",
+    )
     cycle: int = Field(default=65536, ge=16, le=1 << 22, description="draws after which the proportions are exact")
 
     @model_validator(mode="after")
