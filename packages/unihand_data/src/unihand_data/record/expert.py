@@ -77,7 +77,7 @@ class Scene:
         env.__dict__.pop("sawyer_observation_space", None)
         # reset(seed) is ignored: places are drawn from env.np_random only so
         env._set_task_called, env._freeze_rand_vec, env.seeded_rand_vec = True, False, True
-        self._stock = (env._random_reset_space, np.array(env.hand_init_pos, float))
+        self._stock: tuple[Any, np.ndarray] = (env._random_reset_space, np.array(env.hand_init_pos, float))
         for name, place in CAMERAS.items():
             if place is not None:
                 env.model.cam_pos[env.model.camera(name).id] = place

@@ -73,8 +73,11 @@ def _data() -> dict[str, Any]:
 @cache
 def table1() -> tuple[RobotHours, ...]:
     """The 30 rows in the paper's order."""
-    rows = [{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in _data()["table1"]]
-    return tuple(RobotHours(**row) for row in rows)
+
+    def frozen(row: dict[str, Any]) -> dict[str, Any]:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+
+    return tuple(RobotHours(**frozen(row)) for row in _data()["table1"])
 
 
 @cache
