@@ -1,0 +1,194 @@
+"""Raw robot columns to slots and actions, and back again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unihand_data.curate.robot.convert import convert
+from unihand_data.curate.robot.derive import next_state, sticky
+from unihand_data.curate.robot.invert import raw_columns
+from unihand_data.curate.robot.masks import IdleSettings, OutlierSettings, idle_spans, mask_outliers
+from unihand_data.curate.robot.rows import RobotClip, episode_id, language_rows, robot_episode
+from unihand_data.curate.robot.signature import motion_signature
+from unihand_data.errors import Reason, Reject
+from unihand_data.shards import codec
+from unihand_data.space import displacement, rotations
+
+TURNED = {"base_to_world": [[0, -1, 0], [1, 0, 0], [0, 0, 1]]}
+ABSOLUTE = {
+    "action": [
+        {"name": "goal", "columns": 3, "slots": "right_eef_position", "unit": "m", "action": "absolute", "from": "goal",
+         "take": [0, 3]},
+        {"name": "goal_turn", "columns": 4, "slots": "right_eef_rotation", "form": "quaternion_xyzw", "action": "absolute",
+         "from": "goal",
+         "take": [3, 7]},
+    ]
+}  # fmt: skip
+
+
+def row_of(episode, spec):
+    motion = convert(episode, spec)
+    texts = language_rows(episode, motion.times, motion.rate_hz)
+    clip = RobotClip(
+        episode_id(episode.content_id, spec, "v"), episode.content_id, spec.name, episode.item.uri, motion, texts, []
+    )
+    return robot_episode(clip, spec)
+
+
+def stored(row):
+    """The row as the table gives it back: float32."""
+    return codec.episode_from_record(codec.episode_to_record(row))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, TURNED, {"action": []}, ABSOLUTE, {**ABSOLUTE, **TURNED}],
+    ids=["plain", "turned world", "no commands", "absolute", "absolute, turned"],
+)
+def test_every_declared_column_comes_back_from_the_stored_row(arm, changes):
+    spec, episode = arm.spec(**changes), arm.episode(7)
+    if "action" in changes and changes["action"]:
+        m = episode.columns
+        episode.columns["goal"] = np.concatenate([m["pose"][1:], m["pose"][-1:]])
+    row = stored(row_of(episode, spec))
+    for kind in ("state", "action"):
+        back = raw_columns(row, spec, kind)
+        for take in spec.takes(kind):
+            raw = take.read(episode.columns, "test")
+            assert np.allclose(np.float32(back[take.block]), np.float32(raw), rtol=1e-6, atol=1e-6), take.block
+
+
+def test_without_commands_the_action_is_what_was_realised(arm):
+    spec, episode = arm.spec(action=[]), arm.episode(1)
+    motion = convert(episode, spec)
+    assert set(motion.action_source.values()) == {"realised"}
+    d = displacement.displacements(
+        episode.columns["pose"][:, :3], rotations.quat_to_rotvec(episode.columns["pose"][:, 3:], "xyzw")
+    )
+    shift, mask = motion.action_of("right_eef_position")
+    assert np.allclose(shift[:-1], d.pos[:-1])
+    assert not mask[-1].any()
+    joints, _ = motion.action_of("right_arm")
+    assert np.allclose(joints[:-1], episode.columns["joints"][1:])
+
+
+def test_absolute_cartesian_commands_become_steps_from_the_first_pose(arm):
+    spec, episode = arm.spec(**ABSOLUTE), arm.episode(2)
+    pose = episode.columns["pose"]
+    episode.columns["goal"] = np.concatenate([pose[1:], pose[-1:]])
+    shift, _ = convert(episode, spec).action_of("right_eef_position")
+    goals = episode.columns["goal"][:, :3]
+    assert np.allclose(shift[0], goals[0] - pose[0, :3])
+    assert np.allclose(shift[1:], np.diff(goals, axis=0))
+
+
+def test_the_world_turns_poses_and_displacements_alike(arm):
+    plain, turned = (convert(arm.episode(3), arm.spec(**c)) for c in ({}, TURNED))
+    w = np.array(TURNED["base_to_world"], float)
+    for of in ("state_of", "action_of"):
+        a, b = getattr(plain, of)("right_eef_position")[0], getattr(turned, of)("right_eef_position")[0]
+        assert np.allclose(a @ w.T, b)
+    a, b = plain.state_of("right_eef_rotation")[0], turned.state_of("right_eef_rotation")[0]
+    assert np.allclose(w @ rotations.exp(a), rotations.exp(b))
+    assert np.allclose(turned.raw_to_world[:3, :3], w)
+
+
+def test_declared_void_actions_are_masked_and_keep_their_values(arm):
+    spec = arm.spec(mask_first_actions=2, mask_last_actions=3)
+    full, masked = convert(arm.episode(1), arm.spec()), convert(arm.episode(1), spec)
+    assert not masked.action_mask[:2].any()
+    assert not masked.action_mask[-3:].any()
+    assert np.array_equal(full.action, masked.action)
+
+
+def test_sticky_commands_hold_what_was_decided_and_start_opposite_to_it():
+    column = np.array([[0.0], [0], [1], [0], [-1], [0]])
+    assert sticky(column).ravel().tolist() == [-1, -1, 1, 1, -1, -1]
+    assert np.isnan(sticky(np.zeros((3, 1)))).all()
+    with pytest.raises(Reject):
+        sticky(np.array([[0.3], [1.0]]))
+
+
+def test_a_copied_state_is_shifted_by_one_step():
+    assert next_state(np.arange(3.0)[:, None]).ravel()[:2].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda e: e.columns.pop("gap"), Reason.MISSING_FIELD),
+        (lambda e: e.columns.update(pose=e.columns["pose"][:, :5]), Reason.CONTRADICTION),
+        (lambda e: e.columns["pose"].__setitem__((4, slice(3, 7)), 0.0), Reason.BAD_VALUE),
+        (lambda e: e.columns["joints"].__setitem__((5, 0), np.inf), Reason.BAD_VALUE),
+        (lambda e: e.timestamps.__setitem__(9, e.timestamps[8]), Reason.BAD_VALUE),
+        (lambda e: e.timestamps.__imul__(2.0), Reason.CONTRADICTION),
+    ],
+    ids=["no feature", "too few columns", "zero quaternion", "infinite", "clock stands", "clock at half speed"],
+)
+def test_bad_numbers_are_rejected_by_name(arm, change, reason):
+    episode = arm.episode(5)
+    episode.timestamps = episode.timestamps.copy()
+    episode.columns = {k: v.copy() for k, v in episode.columns.items()}
+    change(episode)
+    with pytest.raises(Reject) as error:
+        convert(episode, arm.spec())
+    assert error.value.reason == reason
+    assert episode.item.uri in error.value.message
+
+
+def test_one_impossible_step_is_masked_and_counted_and_no_value_changes(arm):
+    episode = arm.episode(4)
+    episode.columns["delta"] = episode.columns["delta"].copy()
+    episode.columns["delta"][50, 0] = 2.0  # 40 m/s
+    motion = convert(episode, arm.spec())
+    before = motion.action.copy()
+    assert mask_outliers(motion, OutlierSettings()) == 1
+    shift = motion.action_of("right_eef_position")[1]
+    assert (~shift).any(axis=1).nonzero()[0].tolist() == [50]
+    assert motion.action_of("right_arm")[1][50].all(), "other groups of the step stay"
+    assert np.array_equal(before, motion.action)
+
+
+def test_a_usual_episode_has_no_outlier_and_is_idle_where_it_stands(arm):
+    episode = arm.episode(4)
+    assert mask_outliers(convert(episode, arm.spec()), OutlierSettings()) == 0
+    for name, column in episode.columns.items():
+        tail = np.repeat(column[-1:], 40, axis=0)
+        episode.columns[name] = np.concatenate([column, 0 * tail if name == "delta" else tail])
+    episode.timestamps = np.arange(160) / 20
+    spans = idle_spans(convert(episode, arm.spec()), IdleSettings())
+    assert spans
+    assert spans[-1].t1 == pytest.approx(8.0)
+    assert spans[-1].t0 < 6.5
+
+
+def test_a_copy_with_rounding_has_a_common_key_and_other_motions_do_not(arm):
+    spec = arm.spec()
+    first = motion_signature(convert(arm.episode(1), spec), "franka")
+    copy = arm.episode(1)
+    copy.columns = {k: np.asarray(v, np.float16).astype(float) for k, v in copy.columns.items()}
+    again = motion_signature(convert(copy, spec), "franka")
+    other = motion_signature(convert(arm.episode(2), spec), "franka")
+    assert set(first["bands"]) & set(again["bands"])
+    assert np.abs(np.array(first["vector"]) - again["vector"]).max() < 0.01
+    assert np.abs(np.array(first["vector"]) - other["vector"]).max() > 0.05
+    assert not set(first["bands"]) & set(motion_signature(convert(arm.episode(1), spec), "ur5e")["bands"])
+
+
+def test_words_of_all_levels_keep_their_spans(arm):
+    rows = row_of(arm.episode(1), arm.spec()).language
+    assert {r.level for r in rows} == {"task", "subtask"}
+    task = next(r for r in rows if r.level == "task")
+    assert (task.t0, task.t1) == (0.0, pytest.approx(6.0))
+    subtasks = [r for r in rows if r.level == "subtask"]
+    assert [a.t1 for a in subtasks[:-1]] == [b.t0 for b in subtasks[1:]]
+
+
+def test_ids_hang_on_numbers_and_meaning_not_on_the_place(arm):
+    spec, episode = arm.spec(), arm.episode(1)
+    assert episode.content_id == arm.episode(1).content_id != arm.episode(2).content_id
+    same = episode_id(episode.content_id, spec, "v")
+    assert same == episode_id(episode.content_id, arm.spec(title="renamed", quirks=["x"]), "v")
+    assert same != episode_id(episode.content_id, arm.spec(state_joints={"unit": "deg"}), "v")
+    assert same != episode_id(episode.content_id, spec, "w")
