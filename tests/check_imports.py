@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
         "runner",
         "report",
     },
-    "commands": {"space", "shards", "hands", "video", "runner", "report", "sources", "geometry"},
+    "commands": {"space", "shards", "hands", "video", "runner", "report", "sources", "geometry", "curate", "jobs"},
     "cli": {"space", "shards", "commands", "runner", "report", "hands", "video"},
 }
 # third-party libraries that only these rooms may name, at any depth

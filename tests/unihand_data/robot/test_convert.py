@@ -20,8 +20,8 @@ ABSOLUTE = {
     "action": [
         {"name": "goal", "columns": 3, "slots": "right_eef_position", "unit": "m", "action": "absolute", "from": "goal",
          "take": [0, 3]},
-        {"name": "goal_turn", "columns": 4, "slots": "right_eef_rotation", "form": "quaternion_xyzw", "action": "absolute",
-         "from": "goal",
+        {"name": "goal_turn", "columns": 4, "slots": "right_eef_rotation", "form": "quaternion_xyzw",
+         "action": "absolute", "from": "goal",
          "take": [3, 7]},
     ]
 }  # fmt: skip
@@ -48,7 +48,7 @@ def stored(row):
 )
 def test_every_declared_column_comes_back_from_the_stored_row(arm, changes):
     spec, episode = arm.spec(**changes), arm.episode(7)
-    if "action" in changes and changes["action"]:
+    if changes.get("action"):
         m = episode.columns
         episode.columns["goal"] = np.concatenate([m["pose"][1:], m["pose"][-1:]])
     row = stored(row_of(episode, spec))

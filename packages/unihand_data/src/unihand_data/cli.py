@@ -13,13 +13,21 @@ from typing import Any
 import tyro
 
 from unihand_data.commands.export import export
+from unihand_data.commands.probe import probe
 from unihand_data.commands.retry import retry
 from unihand_data.commands.show import inspect, validate
 from unihand_data.commands.view import view
 from unihand_data.errors import DatasetRefused
 from unihand_data.shards.errors import ShardError
 
-COMMANDS: dict[str, Any] = {"inspect": inspect, "validate": validate, "view": view, "export": export, "retry": retry}
+COMMANDS: dict[str, Any] = {
+    "inspect": inspect,
+    "validate": validate,
+    "view": view,
+    "export": export,
+    "retry": retry,
+    "probe": probe,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -167,17 +167,27 @@ def open_robot(input_path: str, dataset: str | None = None) -> RobotSource:
         DatasetRefused: nothing there, nothing that a reader knows, or every data set of the folder is refused.
     """
     root, files = _listing(input_path)
-    finds = find(root, files)
-    if not finds:
+    sets = _sets(root, files, dataset)
+    if not sets:
         raise DatasetRefused(
             f"{input_path} holds no robot data that is known here (LeRobot, RLDS, HDF5, ROS bag, WebDataset, video "
-            "with side files); `unihand probe` says what was looked for."
+            "with side files)."
         )
-    sets = [_opened(root, f, dataset) for f in finds]
     if all(s.refused for s in sets):
         more = f" ({len(sets) - 1} more are refused too)" if len(sets) > 1 else ""
         raise DatasetRefused(f"{sets[0].refused}{more}")
     return RobotSource(root, sets, files)
+
+
+def opened_sets(input_path: str, dataset: str | None = None) -> tuple[str, list[Opened]]:
+    """Folder and every data set below it, refused ones with their sentence; for looking, where :func:`open_robot`
+    would refuse."""
+    root, files = _listing(input_path)
+    return root, _sets(root, files, dataset)
+
+
+def _sets(root: str, files: list[str], dataset: str | None) -> list[Opened]:
+    return [_opened(root, f, dataset) for f in find(root, files)]
 
 
 def _opened(root: str, found: Found, dataset: str | None) -> Opened:
