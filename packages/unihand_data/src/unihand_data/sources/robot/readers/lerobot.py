@@ -14,7 +14,7 @@ robot, each with its own columns and cameras.
 
 Keys of the data-set file that this reader knows: ``language`` (:class:`~.lerobot_words.Language`) and ``paths``:
 ``clock: declared`` (the file's stamps are wrong, ``rate_hz`` holds), ``success`` (a column), ``error`` and
-``error_limit`` (steps where any value of the column is further from 0 are void), ``depth_unit_m``.
+``error_limit`` (steps where any of its first ``error_columns`` columns is further from 0 are void), ``depth_unit_m``.
 
 Legend: T steps, n columns of a feature.
 """
@@ -233,7 +233,8 @@ class LeRobotReader:
         name, limit = self.spec.paths.get("error", ""), self.spec.paths.get("error_limit", "")
         if name not in columns or not limit:
             return []
-        far = (np.abs(np.nan_to_num(columns[name], nan=np.inf)) > float(limit)).any(axis=1)
+        first = int(self.spec.paths.get("error_columns") or columns[name].shape[1])
+        far = (np.abs(np.nan_to_num(columns[name][:, :first], nan=np.inf)) > float(limit)).any(axis=1)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], far.astype(int), [0]])))
         return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
 
