@@ -1,4 +1,4 @@
-"""``unihand``: look at, check, export and retry shard directories.
+"""``unihand``: look at, check, export and retry shard directories; recognise robot data.
 
 Exit codes: 0 all is well, 1 problems were found, 2 refused, with one sentence on stderr.
 """

@@ -30,7 +30,7 @@ def probe(
         dataset: name or path of a data-set YAML to judge, where the fingerprint does not decide.
         episodes: how many episodes are looked at.
     """
-    root, sets = opened_sets(directory, dataset)
+    _, sets = opened_sets(directory, dataset)
     if not sets:
         raise DatasetRefused(f"{directory} holds no robot data that is known here.")
     settings = CheckSettings(episodes=episodes)
