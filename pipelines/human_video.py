@@ -68,7 +68,7 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     settings = with_model_files(settings, listing.spec)
     chain = stages(settings, source, arguments)
     if arguments.plan:
-        print_plan(settings, listing, chain)
+        print_plan(arguments, settings, listing, chain)
         return 0
     check_language(arguments, settings.language)
     sink = ShardSink(arguments.staging_dir)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 
@@ -42,6 +44,37 @@ def test_a_plan_estimates_calls_tokens_and_money_without_a_key(job, recordings, 
     assert "4 calls to gemini-3.5-flash" in ran.out  # 1.5 s and 1.3 s in clips of at most 0.8 s
     assert "USD (prices of" in ran.out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_counts_what_is_done_and_estimates_only_what_is_left(job, recordings, tmp_path, monkeypatch):
+    from unihand_data.runner.ledger import Ledger
+
+    monkeypatch.setenv("GEMINI_API_KEY", "a-key")
+    words = ["language.backend=gemini", "language.model=gemini-3.5-flash"]
+    chosen = [*job.FAST, "motion.min_seen_ratio=0.2"]
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    shutil.copy(recordings / "place.mp4", source)
+    assert job.run_here(source, output, settings=chosen).code == 0
+    assert (
+        "1 input items: 1 done, 0 left\nnothing is left" in job.run_here(source, output, "--plan", settings=chosen).out
+    )
+
+    shutil.copy(recordings / "reach.mp4", source)
+    (content,) = {p.parent.name for p in (output / "_job").glob("*/ledger")}
+    ledger = Ledger(str(output), content)
+    done = ledger.rows(["id", "parent"]).filter(pl.col("id") != pl.col("parent"))["id"].sort()
+    assert ledger.forget(ids=[done[0]]) == 1  # one of the two clips
+    before = sorted((p, p.stat().st_mtime_ns) for p in output.rglob("*"))
+    ran = job.run_here(source, output, "--plan", settings=chosen)
+    assert "2 input items: 0 done, 2 left (1 of them begun)" in ran.out
+    frames = 45 + 20  # the whole of one, one of two clips of the other
+    assert f"{frames} frames, about 3 clips" in ran.out
+    assert sorted((p, p.stat().st_mtime_ns) for p in output.rglob("*")) == before, "a plan writes nothing"
+
+    other = job.run_here(source, output, "--plan", settings=[*chosen, *words])
+    assert "other content settings" in other.out
+    assert "4 calls to gemini-3.5-flash" in other.out
 
 
 @pytest.mark.parametrize(

@@ -158,13 +158,14 @@ class Ledger:
         gone = self._forgotten()
         return table.join(gone, on=["id", "part"], how="anti") if len(gone) else table
 
-    def lookup(self, ids: list[str]) -> Lookup:
-        """What is left to do of the listed units ``ids``, by the state at the last :meth:`compact`.
+    def lookup(self, ids: list[str], *, merged_only: bool = True) -> Lookup:
+        """What is left to do of the listed units ``ids``, by the state at the last :meth:`compact`, or with
+        ``merged_only=False`` by the state now (a reader that must not merge).
 
         Memory grows with ``ids``, not with the ledger.
         """
         # By id and parent, not by id alone: a child that two items share is done for both of them.
-        rows = self._all_rows(["id", "parent", "part", "status"], ids, base_only=True)
+        rows = self._all_rows(["id", "parent", "part", "status"], ids, base_only=merged_only)
         rows = rows.sort("part").unique(["id", "parent"], keep="first")
         found = Lookup()
         own = rows.filter(pl.col("id") == pl.col("parent"))
@@ -172,7 +173,7 @@ class Ledger:
         split = own.filter(pl.col("status") == SPLIT).select("parent")
         done = rows.filter((pl.col("id") != pl.col("parent")) & pl.col("status").is_in(DONE))
         missing: dict[str, dict[str, bytes]] = {}
-        for url in self._urls("splits", base_only=True) if len(split) else []:
+        for url in self._urls("splits", base_only=merged_only) if len(split) else []:
             pairs = pl.DataFrame(files.read(url, ["parent", "id"]))
             todo = pairs.join(split, on="parent", how="semi").join(done, on=["parent", "id"], how="anti")
             if len(todo):  # only now the bodies, which are most of the file
