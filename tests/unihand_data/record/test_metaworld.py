@@ -14,7 +14,7 @@ import pytest
 
 from unihand_data.record.expert import NOISE_SHAPE, Scene, _policy_name
 from unihand_data.record.gl import NoHeadlessGL, choose_backend
-from unihand_data.record.metaworld import main
+from unihand_data.record.metaworld import _alone, _check_folder, main
 from unihand_data.record.settings import RecordSettings
 from unihand_data.record.tasks import DEFAULT_TASKS, SENTENCES
 from unihand_data.space import load_embodiment
@@ -137,6 +137,14 @@ def test_what_cannot_be_recorded_is_refused_in_one_sentence(tmp_path, capsys):
     assert main(tmp_path / "new", tasks=["fly-to-the-moon"]) == 2
     assert "no such tasks: fly-to-the-moon" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_two_runs_never_record_into_one_folder(tmp_path, capsys):
+    settings = RecordSettings(tasks=[TASK], ranges=["stock"], episodes=1)
+    assert not _check_folder(tmp_path / "set", settings)
+    with _alone(tmp_path / "set"):
+        assert main(tmp_path / "set", tasks=[TASK], ranges=["stock"], episodes=1) == 2
+    assert "another run is recording" in capsys.readouterr().err
 
 
 def test_the_label_is_the_clean_command_and_the_executed_one_carries_the_noise(scene):

@@ -4,11 +4,13 @@
 
 A run that was killed goes on where it was when the command is given again; numbers depend on task, range and seed
 alone.
-Exit codes: 0 complete, 1 a task did not reach its episodes (the folder is written with those there are), 2 refused.
+Exit codes: 0 complete, 1 a task did not reach its episodes (the folder is written with those there are) or a worker
+died, 2 refused.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import multiprocessing
@@ -16,8 +18,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -116,12 +120,14 @@ def record(output: Path, settings: RecordSettings) -> list[UnitReport]:
     """Everything: choose a renderer, record all units, assemble the folder.
 
     Raises:
-        NoHeadlessGL, SettingsError (the folder holds another recording or something else)."""
-    complete = _check_folder(output, settings)
-    if not complete:
-        choose_backend()
-        _record_all(output, settings)
-        _finish(output, settings)
+        NoHeadlessGL
+        SettingsError: the folder holds another recording or something else, or a run is at work in it.
+        BrokenProcessPool: a worker died; the next call goes on."""
+    if not _check_folder(output, settings):
+        with _alone(output):
+            choose_backend()
+            _record_all(output, settings)
+            _finish(output, settings)
     return [UnitReport(**u) for u in json.loads((output / REPORT).read_text())["units"]]
 
 
@@ -143,6 +149,17 @@ def _check_folder(output: Path, settings: RecordSettings) -> bool:
         mine.parent.mkdir(parents=True)
         folder.write_json(mine, _identity(settings))
     return False
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """One run per folder; the lock goes with the process that holds it."""
+    with open(output / FOLDER / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SettingsError(f"{output}: another run is recording into it; wait for it or end it") from error
+        yield
 
 
 def _identity(settings: RecordSettings) -> dict[str, object]:
@@ -228,6 +245,9 @@ def main(
     except (ValueError, NoHeadlessGL) as error:  # SettingsError and pydantic's are ValueErrors
         sys.stderr.write(f"{error}\n")
         return 2
+    except BrokenProcessPool:
+        sys.stderr.write(f"{output}: a worker died (memory, or the graphics driver); the same command goes on\n")
+        return 1
     for r in reports:
         sys.stdout.write(
             f"{r.task:26} {r.ranges:8} {r.episodes:4} episodes, {r.successes} of {r.attempts} attempts succeeded "
