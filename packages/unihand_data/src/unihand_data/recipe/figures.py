@@ -124,7 +124,8 @@ def figure3(builds: Sequence[Build]) -> str:
         robots = tall * build.embodiments / most
         out.append(_box(x + 100, base - robots, 40, robots, "url(#hatch)"))
         out.append(
-            f'<text x="{x + 120}" y="{base - robots - 4}" font-size="11" text-anchor="middle">{build.embodiments}</text>'
+            f'<text x="{x + 120}" y="{base - robots - 4}" font-size="11" text-anchor="middle">'
+            f"{build.embodiments}</text>"
         )
         out.append(f'<line x1="{x + 4}" x2="{x + 150}" y1="{base}" y2="{base}" stroke="#333"/>')
         out.append(f'<text x="{x + 45}" y="{base + 14}" font-size="11" text-anchor="middle">{amount(top)} h</text>')
@@ -167,7 +168,7 @@ def figure4_scale(builds: Sequence[Build]) -> str:
     """Tokens per domain as bars, with hours, a group per build."""
     tops = [max(b.tokens.values()) for b in builds]
     shared = max(tops) <= SHARED_SCALE * max(min(tops), 1e-12)
-    out, width, y = [], 560, 0
+    out, width, y = [], 620, 0
     for build, top in zip(builds, tops):
         y += 22
         out.append(f'<text x="8" y="{y - 6}" font-size="12" font-weight="600">{escape(build.name)}</text>')

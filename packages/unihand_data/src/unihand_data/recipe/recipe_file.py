@@ -76,11 +76,21 @@ def write(folder: Path, recipe: dict[str, Any], *, new_version: bool) -> bool:
                 "another --output, or pass --new-version to keep both"
             )
         os.replace(old, folder / f"recipe-{before['recipe'][:12]}.yaml")
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(recipe, sort_keys=False, allow_unicode=True, width=140, Dumper=dumper)
     head = "# Made by pipelines/build_recipe.py; a change by hand breaks its hash. See docs/recipe.md.\n"
-    write_text(old, head + text)
+    write_text(old, head + _yaml(recipe))
     return True
+
+
+def write_plan(folder: Path, recipe: dict[str, Any], plan: dict[str, Any]) -> None:
+    """``plan.yaml`` of a simulated build; it is not a recipe and cannot be trained on."""
+    write_text(
+        folder / "plan.yaml", "# Made by pipelines/build_recipe.py --simulate.\n" + _yaml({**recipe, "plan": plan})
+    )
+
+
+def _yaml(data: dict[str, Any]) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(data, sort_keys=False, allow_unicode=True, width=140, Dumper=dumper)
 
 
 def write_text(path: Path, text: str) -> None:
