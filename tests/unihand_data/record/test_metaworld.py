@@ -17,6 +17,8 @@ from unihand_data.record.gl import NoHeadlessGL, choose_backend
 from unihand_data.record.metaworld import _alone, _check_folder, main
 from unihand_data.record.settings import RecordSettings
 from unihand_data.record.tasks import DEFAULT_TASKS, SENTENCES
+from unihand_data.sources.robot.readers.lerobot import LeRobotReader
+from unihand_data.sources.robot.spec import load_spec
 from unihand_data.space import load_embodiment
 
 TASK = "handle-press"  # the shortest of the tasks
@@ -112,14 +114,26 @@ def test_names_are_those_of_the_embodiment(recording):
     assert robot.control_rate_hz == 80
 
 
-def test_the_lerobot_reader_finds_the_folder_without_problems(recording):
-    from unihand_data.sources.robot.readers.lerobot import LeRobotReader
-
+def test_the_robot_job_reads_the_folder_as_its_data_set_file_says(recording):
     files = [p.relative_to(recording).as_posix() for p in recording.rglob("*") if p.is_file()]
     (found,) = LeRobotReader.find(str(recording), files)
     assert found.problems == ()
     assert found.robot_type == "sawyer_metaworld"
     assert found.episodes == 4
+    spec = load_spec("metaworld_experts")
+    reader = LeRobotReader(str(recording), found, spec)
+    episodes = [reader.open(item) for item in reader.items()]
+    assert [(e.seed, e.task_id, e.success, e.losses) for e in episodes] == 2 * [
+        (0, TASK, True, []),
+        (1, TASK, True, []),
+    ]
+    assert episodes[0].texts[0].text == SENTENCES[TASK]
+    # one unit of command is 0.01 m, and -1 opens the gripper
+    unified = spec.layout_of_rows.to_unified(
+        {t.block: t.read(episodes[0].columns, "here") for t in spec.takes("action")}, "action"
+    )
+    np.testing.assert_allclose(unified.values[:, :3], 0.01 * episodes[0].columns["action"][:, :3])
+    np.testing.assert_allclose(unified.values[:, 3], (1 - episodes[0].columns["action"][:, 3]) / 2, atol=1e-7)
 
 
 def test_a_complete_recording_is_left_alone_and_another_one_is_refused(recording, capsys):

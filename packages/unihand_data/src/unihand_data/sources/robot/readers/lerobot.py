@@ -88,7 +88,7 @@ class LeRobotReader:
         words = words_of(self.base, entry, numbers, table["text"], steps, self.language)
         void = [*words.invalid, *self._large_errors(columns)]
         times, clock = self._times(info, numbers, steps, item.uri)
-        wanted = {k: f for k, f in features.items() if f.is_view and self._wanted(k)}
+        wanted = {k: f for k, f in features.items() if k in pictures or (f.dtype == "video" and not self._ignored(k))}
         views, lost = views_of(self.base, entry, wanted, table["blobs"], item.uri, self._depth_unit())
         if self.spec.paths.get("clock") == "declared" and self.spec.rate_hz:
             for key, view in views.items():
@@ -98,6 +98,8 @@ class LeRobotReader:
             words.losses.append(_no_words(item.uri))
         other = sorted(k for k, f in features.items() if f.is_view and k not in wanted and not self._ignored(k))
         facts = {"codebase_version": info.version, "episode_index": entry.index, "fps_stamp": info.fps, **clock}
+        facts["suite"] = self.found.name
+        facts |= {"split_group": f"{self.found.name}/{entry.index}"} if self.robot else {}
         facts |= {"absent_columns": absent} if absent else {}
         facts |= {"other_views": other} if other else {}
         facts |= {"invalid_steps": sorted(void)} if void else {}
@@ -109,6 +111,8 @@ class LeRobotReader:
             views=views,
             texts=words.texts,
             success=success_of(entry, numbers, self.spec.paths.get("success", "")),
+            seed=entry.seed,
+            task_id=entry.task_id,
             losses=[*words.losses, *lost],
             facts=facts,
         )

@@ -33,6 +33,8 @@ class Entry:
     tasks: list[str] = field(default_factory=list)
     segments: list[dict[str, Any]] = field(default_factory=list)
     success: bool | None = None
+    seed: int | None = None  # of a simulated episode, where the table says it
+    task_id: str = ""
     videos: dict[str, tuple[str, float, float | None]] = field(default_factory=dict)
     rows: tuple[int, int] | None = None  # v3: rows of its data file, by the table
 
@@ -145,6 +147,8 @@ def _from_jsonl(base: str, info: Info) -> dict[int, Entry]:
         data = _place(base, "data_path", info.data_path, **at)
         entry = Entry(index, data, length, _texts(row.get("tasks"), where), _segments(row))
         entry.success = row["success"] if isinstance(row.get("success"), bool) else None
+        entry.seed = _whole(row["seed"], f"{where}, seed") if row.get("seed") is not None else None
+        entry.task_id = row["task_id"] if isinstance(row.get("task_id"), str) else ""
         for key in info.views():
             video = _place(base, "video_path", info.video_path, **at, video_key=key)
             entry.videos[key] = (video, 0.0, None)
