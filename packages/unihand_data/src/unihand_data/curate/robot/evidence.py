@@ -163,7 +163,7 @@ def gripper_sign(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSettin
     for side in SIDES:
         if not any(m.action_source.get(f"{side}_gripper") == "commanded" for m in motions):
             continue
-        pairs = [p for m in motions if (p := _aligned(m, f"{side}_gripper", lag_s=1.0)) is not None]
+        pairs = _aligned(motions, f"{side}_gripper", lag_s=0.8)
         if (finding := _same_direction("gripper_sign", pairs, s, f"{side} gripper: command and state", 0.05)) is None:
             continue
         mend = f"range of the {side} gripper, in state or in action"
@@ -198,7 +198,7 @@ def commanded_motion(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSe
                 out.append(Finding(finding.check, finding.verdict, finding.text, mend, finding.figures))
         group = f"{side}_arm"
         if any(m.action_source.get(group) == "commanded" for m in motions):
-            pairs = [p for m in motions if (p := _aligned(m, group, lag_s=0.3)) is not None]
+            pairs = _aligned(motions, group, lag_s=0.3)
             finding = _same_motion("commanded_joints", pairs, s, f"{side} arm joints", 0.03, offsets=True)
             if finding is not None:
                 mend = f"unit, sign or offset of the {side} arm, in state or in action"
@@ -244,24 +244,30 @@ def _smoothed(x: np.ndarray, rate_hz: float, seconds: float = 0.2) -> np.ndarray
     return (total[width:] - total[:-width]) / width
 
 
-def _aligned(m: RobotMotion, group: str, lag_s: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Commands (N, k) and the states (N, k) that follow them after the lag (up to ``lag_s``) that fits best."""
-    action, state = m.action_of(group), m.state_of(group)
-    if action is None or state is None or action[0].shape != state[0].shape:
-        return None
-    best: tuple[float, tuple[np.ndarray, np.ndarray]] | None = None
-    for lag in range(0, max(1, round(lag_s * m.rate_hz)) + 1):
-        stop = len(m.times) - lag
-        if stop < 4:
-            break
-        ok = action[1][:stop].all(axis=1) & state[1][lag:].all(axis=1)
-        a, b = action[0][:stop][ok], state[0][lag:][ok]
-        if len(a) < 4:
-            continue
-        match = abs(_correlation(a - a.mean(0), b - b.mean(0)))
-        if best is None or match > best[0] + 1e-6:
-            best = (match, (a, b))
-    return None if best is None else best[1]
+def _aligned(motions: Sequence[RobotMotion], group: str, lag_s: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Per episode: commands (N, k) and the states (N, k) that follow them, after the one lag that fits all best.
+
+    The lag is bounded by ``lag_s`` and by a quarter of the shortest episode: a gripper that closes and soon opens
+    again fits its own opposite somewhere.
+    """
+    both = [(a, b, m.rate_hz) for m in motions if (a := m.action_of(group)) and (b := m.state_of(group))]
+    both = [x for x in both if x[0][0].shape == x[1][0].shape and len(x[0][0]) >= 8]
+    if not both:
+        return []
+    most_s = min(lag_s, *(len(a[0]) / rate / 4 for a, _, rate in both))
+    finest = max(rate for _, _, rate in both)
+    best: tuple[float, list[tuple[np.ndarray, np.ndarray]]] = (-1.0, [])
+    for lag in np.arange(0, round(most_s * finest) + 1) / finest:
+        pairs = []
+        for (action, known), (state, seen), rate in both:
+            steps = round(float(lag) * rate)
+            ok = known[: len(action) - steps].all(axis=1) & seen[steps:].all(axis=1)
+            if ok.sum() > 3:
+                pairs.append((action[: len(action) - steps][ok], state[steps:][ok]))
+        if pairs:
+            match = abs(_correlation(*(np.concatenate([x - x.mean(axis=0) for x in side]) for side in zip(*pairs))))
+            best = max(best, (match, pairs), key=lambda found: found[0])
+    return best[1]
 
 
 def _displacements(m: RobotMotion, group: str) -> tuple[np.ndarray, np.ndarray] | None:
