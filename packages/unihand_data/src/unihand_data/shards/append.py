@@ -15,6 +15,7 @@ from unihand_data.shards import manifest as mf
 from unihand_data.shards import parquet_files, reject_files, schema, staging, tables
 from unihand_data.shards.errors import ShardError
 from unihand_data.shards.id_index import IdIndex
+from unihand_data.shards.sample_index import SampleIndex
 from unihand_data.shards.store import Store, read_anywhere
 
 EPISODES_PER_BATCH = 64
@@ -169,14 +170,18 @@ def _listed_ids(stage: Store, out: Store, listed: list[mf.ParquetFile], kind: st
     if kind == "reject":
         return IdIndex(ids for _, _, ids in reject_files.with_ids(out, listed))
     owners = IdIndex.of(staging.owners(stage))
-    found = parquet_files.batches(out, listed if len(owners) else [], ["sample_id", *staging.OWNER])
-    return IdIndex(_of_owners(batch, owners) for batch in found)
+    return IdIndex(_of_owners(SampleIndex(out, listed), owners) if len(owners) else ())
 
 
-def _of_owners(samples: pa.RecordBatch, owners: IdIndex) -> pa.Array:
-    encoded = staging.owner_of(samples).dictionary_encode()  # samples of one episode lie together
-    known = owners.rows(encoded.dictionary) >= 0
-    return samples["sample_id"].filter(pa.array(known[encoded.indices.to_numpy()]))
+def _of_owners(index: SampleIndex, owners: IdIndex) -> Iterator[pa.ChunkedArray]:
+    """Ids of the samples that belong to ``owners``; where a row group has none, its ids are not read."""
+    at = 0
+    for batch in index.batches(staging.OWNER):
+        encoded = staging.owner_of(batch).dictionary_encode()  # samples of one episode lie together
+        known = (owners.rows(encoded.dictionary) >= 0)[encoded.indices.to_numpy()]
+        if known.any():
+            yield index.take(at + np.flatnonzero(known), ["sample_id"])["sample_id"]
+        at += batch.num_rows
 
 
 def read_parquet(store: Store, name: str, columns: list[str] | None) -> pa.Table:

@@ -7,6 +7,7 @@ in sorted numpy columns take 20 bytes a row, and an Arrow column of ids becomes 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -20,6 +21,7 @@ from unihand_data.shards.errors import ShardError
 Ids: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str]
 
 _DIGITS = 32
+_OWN = re.compile(r"[0-9a-f]{32}")
 _NO_DIGIT = 255
 _NIBBLE = np.full(256, _NO_DIGIT, np.uint8)
 _NIBBLE[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
@@ -44,8 +46,15 @@ def id_keys(ids: Ids) -> np.ndarray:
     other = ~long
     other[at[~good]] = True
     for i in np.flatnonzero(other).tolist():
-        out[i] = np.frombuffer(hashlib.blake2b(texts[i].as_py().encode(), digest_size=16).digest(), ">u8")
+        out[i] = _halves(texts[i].as_py())
     return out
+
+
+def _halves(text: str) -> tuple[np.uint64, np.uint64]:
+    """The key of one id."""
+    known = _OWN.fullmatch(text)
+    digits = text if known else hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return np.uint64(int(digits[:16], 16)), np.uint64(int(digits[16:], 16))
 
 
 def _bytes(texts: pa.Array) -> np.ndarray:
@@ -80,14 +89,24 @@ class IdIndex:
         return len(self._order)
 
     def __contains__(self, wanted: object) -> bool:
-        return isinstance(wanted, str) and bool(self.rows([wanted])[0] >= 0)
+        return isinstance(wanted, str) and self._row(wanted) >= 0
 
     def find(self, wanted: str, kind: str) -> int:
         """Raises ``ShardError`` when there is no such id."""
-        row = int(self.rows([wanted])[0])
+        row = self._row(wanted)
         if row < 0:
             raise ShardError(f"{kind} {wanted} is not in this shard directory")
         return row
+
+    def _row(self, wanted: str) -> int:
+        """As :meth:`rows` of one id, without Arrow."""
+        high, low = _halves(wanted)
+        at = int(np.searchsorted(self._high, high))
+        while at < len(self) and self._high[at] == high:
+            if self._low[at] == low:
+                return int(self._order[at])
+            at += 1
+        return -1
 
     def rows(self, wanted: Ids) -> np.ndarray:
         """(n,) int64 row numbers, -1 where there is no such id."""

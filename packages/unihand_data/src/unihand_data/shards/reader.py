@@ -166,6 +166,10 @@ class ShardReader:
         ``reader.index.row(number)`` does not."""
         return self.index.row(self.index.numbers([sample_id])[0])
 
+    def episodes(self, episode_ids: Sequence[str]) -> dict[str, EpisodeRow]:
+        """As :meth:`episode`, many in one request; the last ``cache_episodes`` are kept."""
+        return self._fetch(episode_ids)
+
     def episode(self, episode_id: str) -> EpisodeRow:
         """Raises ``ShardError`` when there is no such episode. Treat it as read-only: it is cached."""
         return self._fetch([episode_id])[episode_id]
@@ -202,9 +206,14 @@ class ShardReader:
 
     def media_bytes(self, media_id: str) -> bytes:
         """The encoded bytes."""
+        return next(self.media_contents([media_id]))
+
+    def media_contents(self, media_ids: Sequence[str]) -> Iterator[bytes]:
+        """As :meth:`media_bytes`, located in one request and read one after the other."""
         use_lance()
-        row = self.numbers("media").find(media_id, "media")
-        return self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0].readall()
+        rows = [self.numbers("media").find(i, "media") for i in media_ids]
+        for blob in self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=rows) if rows else ():
+            yield blob.readall()
 
     def frames(
         self, media_id: str, numbers: Sequence[int], size: int | tuple[int, int] | None = None
