@@ -100,6 +100,55 @@ def test_killed_workers_lose_and_repeat_nothing(toy, tmp_path, staged_ids, ledge
     assert (staged_ids(out), ledger_ids(out)) == undisturbed
 
 
+@pytest.mark.parametrize("num_cpus", [0.5, 2])
+def test_parts_are_written_beside_the_stages_workers_whose_threads_follow_their_cpus(tmp_path, num_cpus):
+    from unihand_data.ids import make_id
+    from unihand_data.runner.job import run_job
+    from unihand_data.runner.sink import SinkSpec
+    from unihand_data.runner.stage import StageSpec, Unit
+
+    def note(who: str) -> None:
+        threads = {os.environ[name] for name in submit.THREADS}
+        with open(tmp_path / "log", "a") as log:
+            log.write(f"{who} {os.getpid()} {','.join(threads)}\n")
+
+    class Note:
+        def __call__(self, unit: Unit) -> list[Unit]:
+            note("stage")
+            return [unit]
+
+        def close(self) -> None: ...
+
+    result = run_job(
+        name="notes",
+        units=[Unit(make_id("unit", n), f"item{n}", f"mem://{n}") for n in range(12)],
+        stages=[StageSpec("note", Note, actor=True, num_cpus=num_cpus)],
+        sink=SinkSpec(lambda units, losses: note("writer")),
+        output=str(tmp_path / "out"),
+        settings=RunnerSettings(units_per_part=1, progress="off"),
+        content_hash=HASH,
+    )
+    assert result.status == {"written": 12}
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    stage, writer = ({pid for who, pid, _ in lines if who == name} for name in ("stage", "writer"))
+    assert not stage & writer  # a process that writes and then gets a stage would load the models once more
+    assert {threads for who, _, threads in lines if who == "stage"} == {str(max(1, int(num_cpus)))}
+
+
+def test_more_tasks_are_handed_out_than_can_run_and_the_callers_settings_are_put_back():
+    import ray
+    from ray.data import DataContext
+
+    from unihand_data.runner.ray_engine import _data_context
+
+    before = DataContext.get_current()
+    with _data_context():
+        now = DataContext.get_current().execution_options
+        assert now.exclude_resources.cpu == -ray.cluster_resources()["CPU"]
+    assert DataContext.get_current() is before
+    assert before.execution_options.exclude_resources.cpu == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["first clip", "first part", "late"])
 def test_a_killed_driver_is_resumed_without_loss_or_repeat(

@@ -8,6 +8,7 @@ Ray retries the task of a dead worker without limit; the journal sets the limit 
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from unihand_data.runner.journal import Journal
 from unihand_data.runner.parcel import Parcel
 from unihand_data.runner.plan import Op
 from unihand_data.runner.sink import PartSummary, PartWriter
+from unihand_data.runner.submit import THREADS
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,9 @@ def _run_wave(wave: list[Parcel], crews: list[Crew], writer: PartWriter, units_p
             zero_copy_batch=True,
             # It waits for a disk. Any share of a CPU is kept free for it, and of two CPUs the stages had one left.
             num_cpus=0,
+            # Processes of its own. Being one more than there are CPUs, it would else take turns with the stages'
+            # workers, and each process that gets a stage loads its models.
+            runtime_env={"env_vars": {"UNIHAND_WORKER": "writer"}},
         )
         for batch in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for value in batch["data"]:
@@ -141,6 +146,7 @@ _guards: dict[tuple[str, int], Guard] = {}
 
 def _task_crew(batch: pa.Table, crew: Crew) -> Iterator[pa.Table]:
     """Task workers: stages marked ``actor`` live as long as the worker process, the others as long as the task."""
+    _use_threads(crew.op.num_cpus)
     key = (crew.run_id, crew.index)
     if key not in _guards:
         for old in [k for k in _guards if k[0] != crew.run_id]:  # a process that served an earlier job
@@ -157,13 +163,23 @@ class _ActorCrew:
     """Actor workers: the stages live as long as the actor."""
 
     def __init__(self, crew: Crew):
-        self.guard = crew.guard()
+        self.guard, self.num_cpus = crew.guard(), crew.op.num_cpus
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        _use_threads(self.num_cpus)
         yield from _pass_through(self.guard, batch)
 
     def __del__(self) -> None:
         self.guard.close()
+
+
+def _use_threads(num_cpus: float) -> None:
+    """As many threads per library as the operator has CPUs, in the helper processes its stages start from here on.
+
+    The worker's own libraries read the same variables when they were imported, from :func:`submit.worker_env`.
+    """
+    for name in THREADS:
+        os.environ[name] = str(max(1, int(num_cpus)))
 
 
 def _pass_through(guard: Guard, batch: pa.Table) -> Iterator[pa.Table]:
@@ -181,6 +197,25 @@ def _table(value: Parcel) -> pa.Table:
     return pa.table({"data": [pickle.dumps(value, protocol=5)]}, schema=_SCHEMA)
 
 
+def _let_tasks_wait(context: Any) -> None:
+    """Hand Ray one more task per CPU than can run, so that a worker that finishes finds its next unit at once.
+
+    The executor looks for finished tasks ten times a second and takes several looks from the end of one to the start
+    of the next: without a waiting task a CPU idles for 0.2 to 0.5 s after each. Raylets still run no more than there
+    are CPUs for; only the executor's own count is raised, for which there is no other handle than excluding less than
+    nothing.
+    """
+    import warnings
+
+    import ray
+    from ray.data import ExecutionResources
+
+    waiting = ray.cluster_resources().get("CPU", 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, without a successor for this
+        context.execution_options.exclude_resources = ExecutionResources(cpu=-waiting)
+
+
 class _data_context:
     """Ray Data settings for the length of a wave; the caller's are put back."""
 
@@ -195,6 +230,7 @@ class _data_context:
         context.enable_operator_progress_bars = False
         context.max_errored_blocks = 0  # an error that gets here is a bug of the runner; dropping blocks would hide it
         context.execution_no_progress_timeout_s = -1  # a single unit may take longer; stages have timeouts of their own
+        _let_tasks_wait(context)
         DataContext._set_current(context)
         context.issue_detectors_config.detectors = []  # it takes the byte that keeps operators apart for a mistake
         logging.getLogger("ray.data").setLevel(logging.WARNING)

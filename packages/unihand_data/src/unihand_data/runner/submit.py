@@ -26,6 +26,14 @@ log = logging.getLogger(__name__)
 #: Never shipped with ``--working-dir`` (Ray refuses more than 512 MiB).
 EXCLUDES = (".venv*", ".git", "**/__pycache__", "*.lance", "*.mp4", "*.tar", "demo_out*", "_job", ".pytest_cache")
 
+#: What the numeric libraries and OpenCV take their number of threads from when they are loaded. Each would otherwise
+#: start as many threads as the machine has cores in every worker.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+
+#: Of a Ray of our own. Ray ends workers that idle for a second while there are more of them than CPUs: the one that
+#: writes parts would start anew for every part.
+_SYSTEM = {"idle_worker_killing_time_threshold_ms": 600_000}
+
 
 def runtime_env() -> dict[str, Any]:
     """Runtime environment for ``ray job submit --runtime-env-json``: what not to ship, and quiet libraries."""
@@ -34,7 +42,7 @@ def runtime_env() -> dict[str, Any]:
 
 def worker_env() -> dict[str, str]:
     """Environment of the workers: one thread per library (a task has one CPU), no fork in Lance's presence."""
-    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GLOG_minloglevel": "2", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    quiet = dict.fromkeys(THREADS, "1") | {"GLOG_minloglevel": "2", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return {name: os.environ.get(name, value) for name, value in quiet.items()}
 
 
@@ -65,6 +73,7 @@ def connected(settings: RunnerSettings) -> Iterator[bool]:
                 include_dashboard=False,
                 logging_level=logging.WARNING,
                 runtime_env={"env_vars": worker_env()},
+                _system_config=_SYSTEM,
             )
             try:
                 yield True
