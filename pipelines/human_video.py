@@ -21,7 +21,8 @@ from unihand_data.jobs.human_config import HumanVideoSettings, checked
 from unihand_data.jobs.items import list_units
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.language_account import check_language, language_account
-from unihand_data.jobs.model_files import with_model_files
+from unihand_data.jobs.model_files import check_estimator, with_model_files
+from unihand_data.jobs.places import check_places
 from unihand_data.jobs.plan import print_plan
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
@@ -61,7 +62,8 @@ def joined_videos(arguments: JobArguments, settings: HumanVideoSettings, source)
 
 
 def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
-    settings = checked(settings, arguments)
+    settings = checked(settings)
+    check_estimator(settings, fetch=not arguments.plan)
     options = SourceOptions(video_root=settings.videos, mano_dir=settings.mano_dir, work_dir=arguments.joined_dir)
     source = partial(open_source, arguments.input, settings.dataset, options)
     listing = source()
@@ -70,6 +72,7 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     if arguments.plan:
         print_plan(arguments, settings, listing, chain)
         return 0
+    check_places(arguments)
     check_language(arguments, settings.language)
     sink = ShardSink(arguments.staging_dir)
     result = run_job(

@@ -144,7 +144,7 @@ def test_a_rejected_item_is_taken_up_again_by_retry_once_it_is_mended(job, mixed
     source.mkdir()
     good = (recordings / "place.mp4").read_bytes()
     (source / "a.mp4").write_bytes(good[:200] + bytes(len(good) - 200))  # the right length, the wrong bytes
-    assert job.run_here(source, out).code == 0
+    assert job.run_here(source, out).code == 3, "nothing was written"
     assert job.holds(out).summary["rejected"] == 1
     (source / "a.mp4").write_bytes(good)
     reasons = {r["reason"] for r in job.reject_rows(out)}

@@ -137,6 +137,28 @@ def test_what_the_budget_left_is_the_next_runs_work(toy, tmp_path):
     assert Ledger(str(tmp_path / "out"), HASH).rejects().num_rows == 0
 
 
+def test_a_full_disk_stops_the_job_with_code_2_and_is_no_verdict_on_any_unit(toy, tmp_path, staged_ids):
+    spec = {"recordings": 2, "disk_full": frozenset({1002}), "once_dir": str(tmp_path)}
+    first = run(toy, tmp_path / "out", **spec)
+    assert first.exit_code == 2
+    assert first.reasons == {"environment": 1}
+    assert first.status["deferred"] == 1
+    assert first.status["written"] == 7, "it stops where the fault is met"
+    assert "same command" in first.message
+    (row,) = Ledger(str(tmp_path / "out"), "c" * 32).rejects().to_pylist()
+    assert "/scratch/clip.mp4: No space left on device" in row["message"]
+    again = run(toy, tmp_path / "out", **spec)
+    assert again.exit_code == 0
+    assert len(staged_ids(tmp_path / "out")) == 2 * 2 * 5
+    assert not Ledger(str(tmp_path / "out"), "c" * 32).rejects().to_pylist()
+
+
+def test_a_small_job_is_judged_by_its_reject_share_at_its_end(toy, tmp_path):
+    settings = {"max_reject_share": 0.5}
+    assert run(toy, tmp_path / "bad", settings, recordings=1, reject=frozenset({0, 1, 2})).exit_code == 3
+    assert run(toy, tmp_path / "good", settings, recordings=1, reject=frozenset({0, 1})).exit_code == 0
+
+
 def test_too_large_a_reject_share_ends_the_job_with_code_3_and_keeps_what_was_done(toy, tmp_path):
     bad = frozenset(range(5)) | frozenset(range(1000, 1005))
     limits = {"max_reject_share": 0.4, "min_units_for_share": 6}

@@ -6,6 +6,7 @@ in ``Toy``. Run as a script it is the driver process that the fault tests kill.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -46,6 +47,7 @@ class Toy:
     partial: frozenset[int] = frozenset()  # one loss that does not end the unit
     vanish: frozenset[int] = frozenset()
     budget: frozenset[int] = frozenset()
+    disk_full: frozenset[int] = frozenset()  # the disk is full, once per process folder
     sleep_s: float = 0.0
     actor: bool = True
     workers: int | None = None
@@ -99,6 +101,8 @@ class Work:
             raise Reject(Reason.JITTER, f"clip {v} shakes")
         if v in toy.budget and once(toy, f"budget{v}"):
             raise Reject(Reason.BUDGET, f"clip {v} waits for money")
+        if v in toy.disk_full and once(toy, f"disk{v}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/scratch/clip.mp4")
         if v in toy.fail:
             raise ZeroDivisionError(f"clip {v}")
         if v in toy.flaky and once(toy, f"flaky{v}"):

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     LOW_RATING = "low_rating"
     # the job itself
     INTERNAL = "internal"  # a bug of ours; the message carries the type and the place
+    ENVIRONMENT = "environment"  # a fault of the machine (full disk, missing weights); left for a later run
 
 
 class Reject(Exception):
@@ -110,6 +111,11 @@ class Reject(Exception):
 
 def _rebuild(reason, message, level, frames, frames_with_hand, duration_s) -> Reject:
     return Reject(reason, message, level=level, frames=frames, frames_with_hand=frames_with_hand, duration_s=duration_s)
+
+
+class EnvironmentFault(Exception):
+    """Something every unit needs is not there or does not work on this machine. The runner stops the job with this
+    sentence and leaves its units for a later run."""
 
 
 class DatasetRefused(Exception):

@@ -17,6 +17,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from unihand_data.errors import EnvironmentFault
+
 log = logging.getLogger(__name__)
 
 ENV = "UNIHAND_HAND_MODELS"
@@ -36,7 +38,7 @@ PARTS: dict[str, tuple[str, str]] = {
 }
 
 
-class ModelsMissing(RuntimeError):
+class ModelsMissing(EnvironmentFault):
     """The hand models are neither here nor could they be fetched; the message says what to do."""
 
 

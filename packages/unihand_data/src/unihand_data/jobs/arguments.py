@@ -1,7 +1,8 @@
 """Command line of a pipeline page: arguments, settings from YAML and ``--set``, exit codes.
 
-Exit codes: 0 done, 1 a fault of ours, 2 refused with one sentence (bad input, settings or directory), 3 more rejects
-than ``runner.max_reject_share`` allows (what is good is committed).
+Exit codes: 0 done, 1 a fault of ours, 2 refused with one sentence (bad input, settings or directory) or stopped by a
+fault of the machine (the same command goes on), 3 more rejects than ``runner.max_reject_share`` allows, or nothing
+written at all (what is good is committed).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from unihand_data.config import Settings, SettingsError, load_settings
 from unihand_data.errors import DatasetRefused
 from unihand_data.ids import make_id
 from unihand_data.runner import paths
+from unihand_data.runner.environment import fault_of
 from unihand_data.shards.errors import CommitRefused, ShardError
 
 T = TypeVar("T", bound=Settings)
@@ -169,6 +171,11 @@ def main_with(
         return run(arguments, settings)
     except (DatasetRefused, CommitRefused, ShardError, SettingsError, paths.OutputBusy) as error:
         print(f"refused: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if (fault := fault_of(error)) is None:
+            raise
+        print(f"refused: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)

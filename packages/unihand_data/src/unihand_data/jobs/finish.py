@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from unihand_data.config import Settings, content_dict, content_hash
+from unihand_data.errors import Reason
 from unihand_data.jobs.arguments import JobArguments
-from unihand_data.jobs.losses import state_losses
+from unihand_data.jobs.losses import Stated, state_losses
 from unihand_data.runner import paths
-from unihand_data.runner.job import JobResult
+from unihand_data.runner.job import EXIT_OK, EXIT_REJECT_SHARE, JobResult
 from unihand_data.runner.ledger import Ledger, other_hashes
 from unihand_data.runner.stage import Unit
 from unihand_data.shards import manifest as mf
@@ -60,19 +62,21 @@ def finish(
     *,
     ignored: int,
     language_cost: dict[str, Any] | None = None,
+    state: Callable[[Sequence[Ledger], str], Stated] = state_losses,
 ) -> int:
     """Commit what is staged, write the report, say in a few lines what happened; returns the exit code.
 
     Args:
         ignored: files of the input that are none of the pipeline's business.
         language_cost: what language models were asked and cost, for the manifest.
+        state: stages the losses of the ledgers and counts items (a unit of rows counts them row by row).
     """
     from unihand_data.report.build import write_report
 
     encoded = [name for kind in MEDIA_FILES for name in paths.list_files(arguments.media_dir, kind)]
     ledgers = [Ledger(arguments.output, result.content_hash)]
     ledgers += [Ledger(arguments.output, other) for other in other_hashes(arguments.output, result.content_hash)]
-    stated = state_losses(ledgers, arguments.staging_dir)
+    stated = state(ledgers, arguments.staging_dir)
     config: dict[str, Any] = json.loads(json.dumps(content_dict(settings), default=str))
     outcome = writer.commit(
         arguments.staging_dir,
@@ -96,9 +100,14 @@ def finish(
     summary = inspect(arguments.output)
     print(summary_lines(summary, result, report))
     if len(stated.later):
-        print(f"{len(stated.later)} clips are left for a later run, for example: {stated.why_later}")
+        print(f"{len(stated.later)} units are left for a later run, for example: {stated.why_later}")
+    if number := result.reasons[Reason.INTERNAL]:
+        print(f"{number} internal errors: see `unihand retry {arguments.output}`; --reason internal takes them up")
     if result.message:
         print(result.message)
+    if result.exit_code == EXIT_OK and summary["inputs"] and not summary["written"] and not len(stated.later):
+        print("nothing was written: every input item was rejected")
+        return EXIT_REJECT_SHARE
     return result.exit_code
 
 

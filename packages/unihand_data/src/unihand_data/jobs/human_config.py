@@ -13,7 +13,7 @@ from unihand_data.curate.tasks import TaskSettings
 from unihand_data.geometry.camera_motion import CameraSettings
 from unihand_data.hands.config import HandsSettings
 from unihand_data.hands.hawor_config import HaworSettings
-from unihand_data.jobs.arguments import JobArguments
+from unihand_data.jobs.places import need_folder
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.runner import paths
 from unihand_data.runner.settings import RunnerSettings
@@ -55,11 +55,12 @@ class HumanVideoSettings(Settings):
     runner: RunnerSettings = runtime_field(RunnerSettings())
 
 
-def checked(settings: HumanVideoSettings, arguments: JobArguments) -> HumanVideoSettings:
+def checked(settings: HumanVideoSettings) -> HumanVideoSettings:
     """The settings with absolute paths, refused before any work where every clip would fail.
 
     Raises:
-        SettingsError: HaWoR without its checkout, a relative path inside a Ray job, or an output that cannot be made.
+        SettingsError: HaWoR without its checkout, a folder that is named and not there, or a relative path inside a
+            Ray job.
     """
     if settings.hand_estimator == "hawor" and not settings.hawor.repo:
         raise SettingsError("hand_estimator is hawor: hawor.repo must name your checkout (--set hawor.repo=/path)")
@@ -71,12 +72,10 @@ def checked(settings: HumanVideoSettings, arguments: JobArguments) -> HumanVideo
         read = read.model_copy(update={"mano_dir": _absolute(read.mano_dir, "hawor.read.mano_dir")})
         hawor = hawor.model_copy(update={"repo": _absolute(hawor.repo, "hawor.repo"), "read": read})
         hands = hands.model_copy(update={"model_path": _absolute(hands.model_path, "hands.model_path")})
-        if not arguments.plan and not paths.is_remote(arguments.output):
-            os.makedirs(arguments.output, exist_ok=True)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    except OSError as error:
-        raise SettingsError(f"--output {arguments.output}: cannot be made ({error.strerror})") from error
+    need_folder(videos, "videos")
+    need_folder(mano, "mano_dir")
     return settings.model_copy(update={"videos": videos, "mano_dir": mano, "hands": hands, "hawor": hawor})
 
 

@@ -16,7 +16,7 @@ from unihand_data.errors import Reason
 from unihand_data.runner import ledger_files
 from unihand_data.runner.ledger import Ledger
 from unihand_data.runner.ledger_items import LEDGER, item_groups
-from unihand_data.runner.parcel import DEFERRED, WRITTEN
+from unihand_data.runner.parcel import DEFERRED, DEFERRED_REASONS, WRITTEN
 from unihand_data.shards import staging
 from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.rows import RejectRow
@@ -66,7 +66,7 @@ def state_losses(ledgers: Sequence[Ledger], staging_dir: str, *, rows_at_once: i
             for rows in verdict.rejects:  # of each ledger apart: an equal row of two versions is one loss
                 if rows:
                     staging.write_part(staging_dir, rejects=rows)
-                    out.why_later = out.why_later or next((r.message for r in rows if r.reason == Reason.BUDGET), "")
+                    out.why_later = out.why_later or next((r.message for r in rows if r.reason in DEFERRED_REASONS), "")
             out.inputs.update(inputs=len(verdict.settled), written=verdict.written)
             later.append(group.filter(pl.col("status") == DEFERRED)["id"])
             yield verdict.settled

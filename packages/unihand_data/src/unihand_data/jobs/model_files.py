@@ -15,6 +15,7 @@ from pathlib import Path
 
 from unihand_data.config import SettingsError
 from unihand_data.errors import DatasetRefused
+from unihand_data.hands.hawor_run import checked_repo
 from unihand_data.hands.mano import mano_dir
 from unihand_data.hands.models import ENV as HAND_MODELS_ENV
 from unihand_data.hands.models import PARTS, ModelsMissing, ensure_hand_models
@@ -30,20 +31,32 @@ def with_model_files(settings: HumanVideoSettings, spec: DatasetSpec) -> HumanVi
     """The settings with ``model_files`` filled in.
 
     Raises:
-        SettingsError: the user filled it in, a folder or bundle that is named is not there or is none.
+        SettingsError: the user filled it in, a folder that is named is not there or lacks a side.
     """
     if settings.model_files:
         raise SettingsError("model_files: filled in by the job; name files with mano_dir and hands.model_path")
-    named = settings.hands.model_path or os.environ.get(HAND_MODELS_ENV)
-    if settings.hand_estimator == "mediapipe" and named:
-        try:
-            ensure_hand_models(named, fetch=False)
-        except ModelsMissing as error:
-            raise SettingsError(f"hands.model_path: {error}") from error
     try:
         return settings.model_copy(update={"model_files": found_here(settings, spec)})
     except DatasetRefused as error:
         raise SettingsError(str(error)) from error
+
+
+def check_estimator(settings: HumanVideoSettings, *, fetch: bool) -> None:
+    """What finds the hands is there: HaWoR's checkout, interpreter and weights, or MediaPipe's models.
+
+    Args:
+        fetch: get MediaPipe's models where they are not here; False looks only at a bundle that is named.
+
+    Raises:
+        SettingsError: naming what is missing.
+    """
+    if settings.hand_estimator == "hawor":
+        checked_repo(settings.hawor)
+    elif fetch or settings.hands.model_path or os.environ.get(HAND_MODELS_ENV):
+        try:
+            ensure_hand_models(settings.hands.model_path, fetch=fetch)
+        except ModelsMissing as error:
+            raise SettingsError(f"hands.model_path: {error}") from error
 
 
 def check_worker(settings: HumanVideoSettings, spec: DatasetSpec | None = None) -> None:
@@ -88,10 +101,10 @@ def _mano(use: str, setting: str | None) -> dict[str, str]:
         return {f"{use}/{name}": _ABSENT for name in _MANO_FILES}
     if not folder.is_dir():
         raise DatasetRefused(f"mano_dir {folder}: no such folder; it should hold {' and '.join(_MANO_FILES)}")
-    found = {name: _hash(folder / name) if (folder / name).is_file() else _ABSENT for name in _MANO_FILES}
-    if set(found.values()) == {_ABSENT}:
-        raise DatasetRefused(f"mano_dir {folder}: neither {' nor '.join(_MANO_FILES)} in it")
-    return {f"{use}/{name}": digest for name, digest in found.items()}
+    missing = [name for name in _MANO_FILES if not (folder / name).is_file()]
+    if missing:
+        raise DatasetRefused(f"mano_dir {folder}: {' and '.join(missing)} not in it; both sides are needed")
+    return {f"{use}/{name}": _hash(folder / name) for name in _MANO_FILES}
 
 
 def _hash(file: Path) -> str:

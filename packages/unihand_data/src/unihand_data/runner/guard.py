@@ -4,6 +4,7 @@
 a stage ...            becomes
 =====================  =============================================================================
 raises ``Reject``      a reject row at once (``crashed``, of a helper process: another attempt first)
+raises a machine fault ``environment`` (full disk, missing weights): left for a later run, and the job stops
 raises anything else   another attempt, then a reject ``internal`` with type, place and message
 returns nothing        a reject ``empty``: no unit vanishes
 segfaults              (Ray) another worker and attempt, then a reject ``crashed`` with the place
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 import traceback
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from unihand_data.errors import Reason, Reject
 from unihand_data.runner import metrics
 from unihand_data.runner.codec import pack, unpack
+from unihand_data.runner.environment import fault_of
 from unihand_data.runner.journal import Journal
 from unihand_data.runner.parcel import Parcel
 from unihand_data.runner.stage import Stage, StageSpec, Unit
@@ -129,6 +132,9 @@ class Guard:
             units: list[Unit] = []
             for unit in parcel.units:
                 units.extend(self._call(step, unit, parcel))
+                if not parcel.open:
+                    yield parcel
+                    return
             if not units:
                 _end_by_last_loss(parcel, step)
                 break
@@ -137,6 +143,9 @@ class Guard:
 
     def _split(self, step: Step, parcel: Parcel) -> Iterator[Parcel]:
         children = [child for unit in parcel.units for child in self._call(step, unit, parcel)]
+        if not parcel.open:
+            yield parcel
+            return
         if not children:
             _end_by_last_loss(parcel, step)
             yield parcel
@@ -174,6 +183,10 @@ class Guard:
                 return []
             except Exception as error:
                 self._drop_stage(name)  # its state is unknown now; the next attempt builds it anew
+                if (fault := fault_of(error)) is not None:
+                    log.warning("%s on %s: %s", name, unit.uri, fault)
+                    parcel.end(_environment(fault, unit, name, parcel), name, attempt, unit.uri)
+                    return []
                 log.warning("%s failed on %s (attempt %d of %d)", name, unit.uri, attempt, step.attempts, exc_info=True)
                 if attempt == step.attempts:
                     self._lost(parcel, _internal(error, unit, parcel), name, attempt, unit)
@@ -236,9 +249,15 @@ def _end_by_last_loss(parcel: Parcel, step: Step) -> None:
     parcel.end(Reject(Reason.EMPTY, text, level=parcel.level), step.spec.name, 1)
 
 
+def _environment(fault: str, unit: Unit, stage: str, parcel: Parcel) -> Reject:
+    text = f"{unit.uri}: {stage} cannot work on {socket.gethostname()}: {fault}"
+    return Reject(Reason.ENVIRONMENT, text[:2000], level=parcel.level)
+
+
 def _internal(error: Exception, unit: Unit, parcel: Parcel) -> Reject:
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     place = f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}" if last else "an unknown place"
-    text = f"{unit.uri}: {type(error).__name__} at {place}: {error}"
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]  # of a helper's traceback the last line
+    text = f"{unit.uri}: {type(error).__name__} at {place}: {said[-1] if said else 'no message'}"
     return Reject(Reason.INTERNAL, text[:2000], level=parcel.level)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from unihand_data.errors import DatasetRefused
+from unihand_data.errors import DatasetRefused, Reason
 from unihand_data.runner import metrics, paths
 from unihand_data.runner.guard import Step
 from unihand_data.runner.journal import Journal
@@ -44,7 +44,8 @@ class JobResult:
         measures: what ``SinkSpec.measure`` and ``Unit.measures`` summed up to.
         listed, skipped: input items listed, and those of them that needed nothing more.
         fed, children: units handed to the engine, and those that splits added.
-        exit_code: 0, or 3 when more than ``max_reject_share`` was rejected or failed.
+        exit_code: 0; 2 when a fault of the machine stopped the job; 3 when more than ``max_reject_share`` was rejected
+            or failed.
     """
 
     name: str
@@ -115,13 +116,20 @@ def run_job(
                 for summary in _engine(feed, steps, writer, result, settings, restorable, shown.list_more):
                     _add(result, summary)
                     shown.add(summary.status)
-                    if _too_many(result, settings):
+                    if _too_many(result, settings, settings.min_units_for_share) or result.reasons[Reason.ENVIRONMENT]:
                         break
             log.info("%s", shown.line())
         finally:
             ledger.compact()
             result.seconds = time.monotonic() - started
-    if _too_many(result, settings):
+    if number := result.reasons[Reason.ENVIRONMENT]:
+        result.exit_code = EXIT_REFUSED
+        result.message = (
+            f"stopped by a fault of this machine, not of the input ({number} units met it); mend it and run the same "
+            "command again to go on"
+        )
+        log.error("%s: %s", name, result.message)
+    elif _too_many(result, settings, 1):
         result.exit_code = EXIT_REJECT_SHARE
         reasons = ", ".join(f"{n} {r}" for r, n in result.reasons.most_common(3))
         result.message = (
@@ -248,9 +256,10 @@ def _add(result: JobResult, summary: PartSummary) -> None:
     metrics.set_value("unihand_queue_units", max(0, result.fed + result.children - result.status.total()))
 
 
-def _too_many(result: JobResult, settings: RunnerSettings) -> bool:
+def _too_many(result: JobResult, settings: RunnerSettings, at_least: int) -> bool:
+    """Judged early from ``min_units_for_share`` units on, and at the end however few there were."""
     limit = settings.max_reject_share
-    return limit is not None and result.finished >= settings.min_units_for_share and result.reject_share > limit
+    return limit is not None and result.finished >= at_least and result.reject_share > limit
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from unihand_data.errors import Reason
 from unihand_data.runner.guard import Guard, Step
 from unihand_data.runner.journal import Journal
 from unihand_data.runner.parcel import Parcel
@@ -31,7 +32,7 @@ def run_local(
         for parcel in parcels:
             for done in _through(guards, parcel):
                 batch.append(done)
-                if len(batch) >= units_per_part:
+                if len(batch) >= units_per_part or done.ended == Reason.ENVIRONMENT:  # the job stops at once
                     yield writer(batch)
                     batch = []
         if batch:

@@ -41,7 +41,7 @@ FILTER_REASONS = frozenset(
     }
 )
 FAILURE_REASONS = frozenset({Reason.INTERNAL, Reason.CRASHED, Reason.TIMEOUT})
-DEFERRED_REASONS = frozenset({Reason.BUDGET})
+DEFERRED_REASONS = frozenset({Reason.BUDGET, Reason.ENVIRONMENT})
 
 WRITTEN, FILTERED, REJECTED, FAILED, DEFERRED, SPLIT = (
     "written",

@@ -6,6 +6,7 @@ input and settings give the same bytes: one thread, bit-exact scaling, no dates,
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -174,6 +175,8 @@ def _encode(
                     on_frame()
             out.mux(stream.encode(None))
         except av.error.FFmpegError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # the disk's fault, not the clip's
             raise Reject(
                 Reason.INTERNAL, f"{clip.path}: the {s.codec} encoder refused a frame: {error}", level="clip"
             ) from error

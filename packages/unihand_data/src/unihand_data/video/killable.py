@@ -36,7 +36,14 @@ _STDERR_KEEP = 1 << 20
 
 
 class WorkerError(RuntimeError):
-    """The function inside the worker raised something that is no Reject: a bug, with the worker's traceback."""
+    """The function inside the worker raised something that is no Reject: a bug, with the worker's traceback.
+
+    ``kind`` is the name of the error's type, ``errno`` its number where it has one.
+    """
+
+    def __init__(self, message: str, kind: str = "", errno: int | None = None):
+        super().__init__(message)
+        self.kind, self.errno = kind, errno
 
 
 @dataclass
@@ -201,7 +208,8 @@ class KillableWorker:
                     duration_s=r["duration_s"],
                 )
             if "error" in message:
-                raise WorkerError(f"{self.target} on {name or 'a request'}: {message['error']}")
+                text = f"{self.target} on {name or 'a request'}: {message['error']}"
+                raise WorkerError(text, message.get("kind", ""), message.get("errno"))
             return message.get("value", message.get("ready"))
 
     def _fail(self, error: Exception, name: str, timeout_s: float, level: Level) -> NoReturn:

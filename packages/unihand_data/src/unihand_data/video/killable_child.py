@@ -79,7 +79,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
                 "duration_s": float(error.duration_s),
             }
         }
-    return {"error": "".join(traceback.format_exception(error))[-6000:], "kind": type(error).__name__}
+    text = "".join(traceback.format_exception(error))[-6000:]
+    return {"error": text, "kind": type(error).__name__, "errno": getattr(error, "errno", None)}
 
 
 def main(argv: list[str]) -> int:
