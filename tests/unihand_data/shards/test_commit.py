@@ -332,3 +332,35 @@ def test_what_is_said_anew_about_settled_items_replaces_what_was_said_before(tmp
     before = content(tmp_path / "out")
     commit(tmp_path / "two", tmp_path / "out", settled=["a", "b", "d"])
     assert content(tmp_path / "out") == before
+
+
+def test_equal_losses_are_numbered_through_all_files_and_only_files_that_lose_rows_are_written_anew(tmp_path, make):
+    out, store = tmp_path / "out", Store(tmp_path / "out")
+    staging.write_part(tmp_path / "a", rejects=[make.reject("i"), make.reject("i"), make.reject("k")])
+    commit(tmp_path / "a", out)
+    staging.write_part(tmp_path / "b", rejects=[*[make.reject("i")] * 3, make.reject("j")])
+    assert commit(tmp_path / "b", out, "r2")["new"]["rejects"] == 2  # the third "i", and "j"
+    first, second = mf.need(store).rejects
+    assert writer.drop_rejects(out, ["j"]) == 1
+    assert mf.need(store).rejects[0] == first
+    assert not store.exists(second.name)
+    assert catalogue.validate(out) == []
+    assert commit(tmp_path / "b", out, "r3")["new"]["rejects"] == 1
+
+
+def test_of_a_settled_item_only_the_losses_that_are_staged_again_stay(tmp_path, make):
+    out = tmp_path / "out"
+    old = [make.reject("i"), make.reject("i", reason="no_hands"), make.reject("other")]
+    staging.write_part(tmp_path / "a", rejects=old)
+    commit(tmp_path / "a", out)
+    staging.write_part(tmp_path / "b", rejects=[make.reject("i"), make.reject("i", reason="static_hands")])
+    commit(tmp_path / "b", out, "r2", settled=["i"])
+    assert catalogue.inspect(out)["rejects"]["by_reason"] == {"jitter": 2, "static_hands": 1}
+    assert catalogue.validate(out) == []
+
+
+def test_items_are_derived_from_the_rows_where_nobody_counted_them(tmp_path, make, clip):
+    kept = [make.episode(f"e{n}", clip.media_id, provenance={"item": f"i{n // 2}"}) for n in range(4)]
+    staging.write_part(tmp_path / "st", kept, [clip], rejects=[make.reject("i0"), make.reject("gone")])
+    commit(tmp_path / "st", tmp_path / "out")
+    assert mf.need(Store(tmp_path / "out")).inputs == {"inputs": 3, "written": 2, "rejected": 1, "ignored": 0}
