@@ -109,6 +109,8 @@ def convert(episode: RobotEpisode, spec: RobotSpec) -> RobotMotion:
         action_ok[: spec.mask_first_actions] = False
     if spec.mask_last_actions:
         action_ok[-spec.mask_last_actions :] = False
+    for first, stop in episode.facts.get("invalid_steps", []):  # the data set itself calls them void
+        dense_ok[first:stop] = action_ok[max(first - 1, 0) : stop] = False
     action_slots = np.array([s for s in range(200) if s in source], np.int16)
     groups = {SLOTS[s].group: kind for s, kind in source.items()}
     raw_to_world = np.eye(4)

@@ -180,10 +180,10 @@ def galaxea(r: Motion, l: Motion) -> Columns:
     out: Columns = {}
     for side, m in (("left", l), ("right", r)):
         out |= {
-            f"{STATE}.{side}arm": m.joints, f"{STATE}.{side}_gripper": 100 * m.gripper[:, None],
-            f"{STATE}.{side}_ee_pose": row(m.pos, m.quaternions("xyzw")), f"action.{side}arm": m.joint_commands,
+            f"{STATE}.{side}_arm": m.joints, f"{STATE}.{side}_gripper": 100 * m.gripper[:, None],
+            f"{STATE}.{side}_ee_pose": row(m.pos, m.quaternions("xyzw")), f"action.{side}_arm": m.joint_commands,
             f"action.{side}_gripper": 100 * m.gripper_command[:, None],
-            f"{STATE}.{side}arm.velocities": np.gradient(m.joints, axis=0) * m.rate_hz,
+            f"{STATE}.{side}_arm.velocities": np.gradient(m.joints, axis=0) * m.rate_hz,
         }  # fmt: skip
     return out | {f"{STATE}.torso": row(r.waist, zeros(r, 1)), f"{STATE}.chassis": r.base}
 
