@@ -90,10 +90,9 @@ class LeRobotReader:
         times, clock = self._times(info, numbers, steps, item.uri)
         wanted = {k: f for k, f in features.items() if k in pictures or (f.dtype == "video" and not self._ignored(k))}
         views, lost = views_of(self.base, entry, wanted, table["blobs"], item.uri, self._depth_unit())
-        if self.spec.paths.get("clock") == "declared" and self.spec.rate_hz:
-            for key, view in views.items():
-                stamped = wanted[key].fps or info.fps or self.spec.rate_hz
-                view.pace = self.spec.rate_hz / stamped if view.video else 1.0
+        rate = self.spec.rate_hz if self.spec.paths.get("clock") == "declared" else info.fps
+        for key, view in views.items():  # a video may be stamped with another rate than its rows (OXE-AugE)
+            view.pace = rate / (wanted[key].fps or info.fps or rate) if view.video and rate else 1.0
         if not words.texts and not words.losses:
             words.losses.append(_no_words(item.uri))
         other = sorted(k for k, f in features.items() if f.is_view and k not in wanted and not self._ignored(k))
