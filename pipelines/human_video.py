@@ -17,7 +17,7 @@ from unihand_data.config import content_hash
 from unihand_data.jobs import human_stages as stage
 from unihand_data.jobs.arguments import JobArguments, main_with
 from unihand_data.jobs.finish import ShardSink, finish, measure
-from unihand_data.jobs.human_config import HumanVideoSettings, checked
+from unihand_data.jobs.human_config import HumanVideoSettings, checked, with_dataset
 from unihand_data.jobs.items import list_units
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.language_account import check_language, language_account
@@ -65,19 +65,20 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     settings = checked(settings)
     check_estimator(settings, fetch=not arguments.plan)
     options = SourceOptions(video_root=settings.videos, mano_dir=settings.mano_dir, work_dir=arguments.joined_dir)
-    source = partial(open_source, arguments.input, settings.dataset, options)
-    listing = source()
-    settings = with_model_files(settings, listing.spec)
+    listing = open_source(arguments.input, settings.dataset, options)
+    source = partial(open_source, arguments.input, listing.spec, options)
+    settings = with_model_files(with_dataset(settings, listing.spec), listing.spec)
     chain = stages(settings, source, arguments)
     if arguments.plan:
         print_plan(arguments, settings, listing, chain)
         return 0
+    units = list_units(listing)
     check_places(arguments)
     check_language(arguments, settings.language)
     sink = ShardSink(arguments.staging_dir)
     result = run_job(
         name="human_video",
-        units=list_units(listing),
+        units=units,
         stages=chain,
         sink=SinkSpec(sink, measure=measure),
         output=arguments.output,

@@ -13,10 +13,12 @@ from unihand_data.curate.tasks import TaskSettings
 from unihand_data.geometry.camera_motion import CameraSettings
 from unihand_data.hands.config import HandsSettings
 from unihand_data.hands.hawor_config import HaworSettings
+from unihand_data.ids import make_id
 from unihand_data.jobs.places import need_folder
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.runner import paths
 from unihand_data.runner.settings import RunnerSettings
+from unihand_data.sources.spec import DatasetSpec
 from unihand_data.video.encode import EncodeSettings
 from unihand_data.video.scan import ScanSettings
 from unihand_data.video.segment import SegmentSettings
@@ -37,7 +39,8 @@ class VideoSettings(Settings):
 class HumanVideoSettings(Settings):
     """Settings of ``pipelines/human_video.py``. Content hash and ids depend on everything but runtime fields."""
 
-    dataset: str | None = None  # name of a data set YAML; null: found by fingerprint
+    dataset: str | None = runtime_field(None)  # name or path of a data set YAML; null: found by fingerprint
+    dataset_id: str = ""  # hash of what that YAML says, filled in by the job: its content counts, its place does not
     hand_estimator: Literal["mediapipe", "hawor"] = "mediapipe"
     videos: str | None = runtime_field(None)  # folder of the videos, for data sets whose annotation comes without them
     mano_dir: str | None = runtime_field(None)  # the user's MANO files; null: UNIHAND_MANO_DIR
@@ -66,6 +69,9 @@ def checked(settings: HumanVideoSettings) -> HumanVideoSettings:
         raise SettingsError("hand_estimator is hawor: hawor.repo must name your checkout (--set hawor.repo=/path)")
     hands, hawor, read = settings.hands, settings.hawor, settings.hawor.read
     try:
+        dataset = settings.dataset
+        if dataset and dataset.endswith((".yaml", ".yml")):
+            dataset = _absolute(dataset, "dataset")
         videos = _absolute(settings.videos, "videos")
         # named outright: workers on other machines need not have the driver's environment
         mano = _absolute(settings.mano_dir or os.environ.get("UNIHAND_MANO_DIR"), "mano_dir")
@@ -76,7 +82,20 @@ def checked(settings: HumanVideoSettings) -> HumanVideoSettings:
         raise SettingsError(str(error)) from error
     need_folder(videos, "videos")
     need_folder(mano, "mano_dir")
-    return settings.model_copy(update={"videos": videos, "mano_dir": mano, "hands": hands, "hawor": hawor})
+    update = {"dataset": dataset, "videos": videos, "mano_dir": mano, "hands": hands, "hawor": hawor}
+    return settings.model_copy(update=update)
+
+
+def with_dataset(settings: HumanVideoSettings, spec: DatasetSpec) -> HumanVideoSettings:
+    """The settings with ``dataset_id``: what the data set's YAML says, without what only people read.
+
+    Raises:
+        SettingsError: the user filled it in.
+    """
+    if settings.dataset_id:
+        raise SettingsError("dataset_id: filled in by the job; name the data set with dataset")
+    said = spec.model_dump_json(exclude={"title", "fingerprint", "quirks", "tried"})
+    return settings.model_copy(update={"dataset_id": make_id("dataset", said)})
 
 
 def _absolute(path: str | None, name: str) -> str | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from itertools import chain
 
+from unihand_data.errors import DatasetRefused
 from unihand_data.ids import make_id
 from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
@@ -21,7 +23,23 @@ _MOST_FILES = 16  # of an item made of pictures: its first and last
 
 
 def list_units(source: HumanSource) -> Iterator[Unit]:
-    """One unit per input item."""
+    """One unit per input item, listed as they are taken; the first is looked for at once.
+
+    Raises:
+        DatasetRefused: there is none.
+    """
+    units = _units(source)
+    first = next(units, None)
+    if first is None:
+        where, name = getattr(source, "root", "the input"), getattr(source, "dataset", "robot data")
+        raise DatasetRefused(
+            f"{where} as {name}: no input item; {source.ignored()} files that are not this data set's; name another "
+            "--dataset, or another folder."
+        )
+    return chain([first], units)
+
+
+def _units(source: HumanSource) -> Iterator[Unit]:
     root = str(getattr(source, "root", ""))
     for item in source.items():
         item_id = make_id("item", item.dataset, item.key, *(fingerprint(path) for path in files_of(item, root)))

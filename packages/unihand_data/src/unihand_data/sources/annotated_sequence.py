@@ -83,7 +83,7 @@ class AnnotatedSource(FolderSource):
     def load(self, item: SourceItem) -> Sequence:
         raise NotImplementedError
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         seq = self.load(item)
         rows = len(seq.times)
         if rows < 2:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unihand_data.errors import Reason, Reject
+from unihand_data.errors import DatasetRefused, Reason, Reject
 from unihand_data.ids import hash_file, make_id
 from unihand_data.sources import archive
 from unihand_data.sources.listing import is_remote, list_files, matching
@@ -41,7 +41,7 @@ class SourceOptions:
 
 
 class FolderSource:
-    """Base of the readers; subclasses give ``_list`` and ``open``. Small and picklable: it travels to workers.
+    """Base of the readers; subclasses give ``_list`` and ``_open``. Small and picklable: it travels to workers.
 
     Args:
         root: the data set's folder, or the folder of the single file in ``only``.
@@ -59,14 +59,24 @@ class FolderSource:
 
     # listing ------------------------------------------------------------------------------------------------------
 
-    def files(self) -> list[str]:
-        """All files under the root, relative and sorted."""
-        return [self.only] if self.only else list_files(self.root)
+    def files(self, unreadable: dict[str, str] | None = None) -> list[str]:
+        """All files under the root, relative and sorted; ``unreadable`` takes up folders that cannot be listed."""
+        return [self.only] if self.only else list_files(self.root, unreadable=unreadable)
 
     def items(self) -> Iterator[SourceItem]:
-        """The items, in a stable order. Nothing is opened except archive headers."""
-        files = self.files()
+        """The items, in a stable order; a folder that cannot be read is one of them. Nothing is opened except archive
+        headers.
+
+        Raises:
+            DatasetRefused: the root itself cannot be read.
+        """
+        unreadable: dict[str, str] = {}
+        files = self.files(unreadable)
+        need_root(self.root, unreadable)
         self._claimed = set()
+        for folder, why in sorted(unreadable.items()):
+            text = f"{self.path(folder)}: the folder cannot be read ({why}); allow it (chmod u+rx) and run again"
+            yield self.broken(f"{folder}/", Reject(Reason.UNREADABLE, text))
         yield from self._list(files)
         self._ignored = Counter(Path(f).suffix.lower() or "(none)" for f in files if f not in self._claimed)
 
@@ -91,6 +101,11 @@ class FolderSource:
 
     def open(self, item: SourceItem) -> Recording:
         """Read one item. Raises ``Reject``."""
+        if item.payload.get("kind") == "broken":
+            raise Reject(Reason(item.payload["reason"]), item.payload["message"])
+        return self._open(item)
+
+    def _open(self, item: SourceItem) -> Recording:
         raise NotImplementedError
 
     # helpers ------------------------------------------------------------------------------------------------------
@@ -100,6 +115,10 @@ class FolderSource:
 
     def item(self, key: str, uri: str, **payload: Any) -> SourceItem:
         return SourceItem(key=key, uri=uri, dataset=self.dataset, payload=payload)
+
+    def broken(self, name: str, reject: Reject) -> SourceItem:
+        """An item known to be unreadable when it is listed; opening it raises the reject."""
+        return self.item(name, self.path(name), kind="broken", reason=str(reject.reason), message=reject.message)
 
     def select(self, files: list[str], globs: list[str]) -> list[str]:
         return matching(files, globs)
@@ -154,6 +173,13 @@ class FolderSource:
             suite=spec.name,
             extra=extra,
         )
+
+
+def need_root(root: str, unreadable: dict[str, str]) -> None:
+    """Raises:
+    DatasetRefused: the folder itself is among those that could not be listed."""
+    if "" in unreadable:
+        raise DatasetRefused(f"{root}: the folder cannot be read ({unreadable['']}); allow it (chmod u+rx)")
 
 
 def content_id_of(video: str) -> tuple[str, int]:

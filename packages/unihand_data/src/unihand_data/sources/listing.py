@@ -26,10 +26,15 @@ def is_video(name: str) -> bool:
     return name.lower().endswith(VIDEO_SUFFIXES) and not name.rpartition("/")[2].startswith(".")
 
 
-def list_files(root: str, limit: int | None = None) -> list[str]:
-    """Relative paths of all files under ``root`` (with ``/``), sorted. Directory links are followed once each."""
+def list_files(root: str, limit: int | None = None, *, unreadable: dict[str, str] | None = None) -> list[str]:
+    """Relative paths of all files under ``root`` (with ``/``), sorted. Directory links are followed once each.
+
+    Args:
+        unreadable: takes up local folders that cannot be listed (``""`` is the root), with the system's reason.
+    """
     out: list[str] = []
-    for name in _walk_remote(root) if is_remote(root) else _walk_local(root):
+    hidden: dict[str, str] = {} if unreadable is None else unreadable
+    for name in _walk_remote(root) if is_remote(root) else _walk_local(root, hidden):
         out.append(name)
         if limit is not None and len(out) >= limit:
             break
@@ -45,7 +50,7 @@ def _walk_remote(root: str) -> Iterator[str]:
         yield path[len(base) :].lstrip("/")
 
 
-def _walk_local(root: str) -> Iterator[str]:
+def _walk_local(root: str, unreadable: dict[str, str]) -> Iterator[str]:
     base = Path(root)
     seen: set[str] = set()
     stack = [""]
@@ -57,8 +62,9 @@ def _walk_local(root: str) -> Iterator[str]:
         seen.add(real)
         try:
             entries = sorted(os.scandir(base / folder), key=lambda e: e.name)
-        except PermissionError as error:
-            log.warning("%s is left out: %s", base / folder, error.strerror)
+        except OSError as error:
+            log.warning("%s cannot be listed: %s", base / folder, error.strerror)
+            unreadable[folder] = error.strerror or str(error)
             continue
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name

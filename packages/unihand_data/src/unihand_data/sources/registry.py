@@ -15,7 +15,7 @@ from pathlib import Path
 from unihand_data.config import load_settings
 from unihand_data.errors import DatasetRefused
 from unihand_data.sources.archive import is_archive
-from unihand_data.sources.base import FolderSource, SourceOptions
+from unihand_data.sources.base import FolderSource, SourceOptions, need_root
 from unihand_data.sources.listing import is_remote, is_video, list_files, matching
 from unihand_data.sources.recording import HumanSource
 from unihand_data.sources.spec import DatasetSpec
@@ -71,12 +71,14 @@ def _hits(spec: DatasetSpec, files: list[str]) -> bool:
     return any(all(matching(files, [glob]) for glob in group) for group in spec.fingerprint)
 
 
-def open_source(input_path: str, dataset: str | None = None, options: SourceOptions | None = None) -> HumanSource:
+def open_source(
+    input_path: str, dataset: str | DatasetSpec | None = None, options: SourceOptions | None = None
+) -> HumanSource:
     """The reader for a folder (or one file), local or on object storage.
 
     Args:
         input_path: folder, video, archive or URL.
-        dataset: name or YAML path; None recognises the folder.
+        dataset: name, YAML path or the spec itself; None recognises the folder.
         options: where videos and MANO files lie.
 
     Raises:
@@ -84,8 +86,11 @@ def open_source(input_path: str, dataset: str | None = None, options: SourceOpti
     """
     root, only = _split_input(input_path)
     if dataset is not None:
-        return _build(load_dataset(dataset), root, only, options)
-    files = [only] if only else list_files(root, limit=200_000)
+        spec = dataset if isinstance(dataset, DatasetSpec) else load_dataset(dataset)
+        return _build(spec, root, only, options)
+    unreadable: dict[str, str] = {}
+    files = [only] if only else list_files(root, limit=200_000, unreadable=unreadable)
+    need_root(root, unreadable)
     found = recognise(files)
     if len(found) > 1:
         raise DatasetRefused(f"{input_path} looks like {' and '.join(found)}; say which with --dataset.")
@@ -106,6 +111,8 @@ def _split_input(input_path: str) -> tuple[str, str | None]:
         if is_video(input_path):
             root, _, name = input_path.rpartition("/")
             return root, name
+        if is_archive(input_path):
+            raise DatasetRefused(f"{input_path}: archives are read from local disk only; copy it near.")
         return input_path, None
     path = Path(input_path.removeprefix("file://")).absolute()
     if path.is_dir():

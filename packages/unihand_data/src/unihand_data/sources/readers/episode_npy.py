@@ -52,7 +52,7 @@ class EpisodeNpySource(FolderSource):
             video = self.path(beside[0]) if beside else self.find_video(*sorted(wanted))
             yield self.item(key, video or self.path(names[0]), video=video, episodes=names)
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         paths = [self.path(n) for n in item.payload["episodes"]]
         recording = self.recording(item, item.payload["video"], annotations=tuple(paths))
         episodes, rejects = [], []

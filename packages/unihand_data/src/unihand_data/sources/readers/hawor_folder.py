@@ -42,7 +42,7 @@ class HaworFolderSource(FolderSource):
                 self.claim(name)
                 yield self.item(name, self.path(name), folder=None, video=name)
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         folder, video = item.payload["folder"], item.payload["video"]
         if folder is None:
             raise Reject(Reason.MISSING_FILE, f"{item.uri}: no HaWoR results beside it; run HaWoR on it first")

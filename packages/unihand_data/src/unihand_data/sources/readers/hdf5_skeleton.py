@@ -40,7 +40,7 @@ class Hdf5SkeletonSource(FolderSource):
                 self.claim(name)
                 yield self.item(name, self.path(name), video=str(Path(name).with_suffix(".mp4")), motion=name)
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         path = self.path(item.payload["motion"])
         if not Path(path).is_file():
             raise Reject(Reason.MISSING_FILE, f"{item.uri}: {path} with its motion is not there; fetch it")

@@ -42,7 +42,7 @@ class LeRobotHumanSource(FolderSource):
             try:
                 members = [m.name for m in archive.members(self.path(name))]
             except Reject as reject:
-                yield self.item(name, self.path(name), kind="broken", reason=str(reject.reason), message=reject.message)
+                yield self.broken(name, reject)
                 continue
             for member in members:
                 found = _VIDEO.match(member)
@@ -55,10 +55,8 @@ class LeRobotHumanSource(FolderSource):
         place = f"chunk-{found.group('chunk')}/file-{found.group('file')}.parquet"
         return self.item(key, uri, kind="video", tar=tar, video=video, root=found.group("root"), place=place)
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         p = item.payload
-        if p["kind"] == "broken":
-            raise Reject(Reason(p["reason"]), p["message"])
         read = self._reader(p["tar"])
         recording = self.recording(item, item.uri)
         where = f"{item.uri}: meta/info.json"

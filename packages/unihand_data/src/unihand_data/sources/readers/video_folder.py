@@ -31,26 +31,29 @@ class VideoFolderSource(FolderSource):
             elif is_video(name):
                 self.claim(name)
                 yield self.item(name, self.path(name), kind="file", video=name)
-            elif archive.is_archive(name) and not is_remote(self.root):
+            elif archive.is_archive(name):
                 yield from self._list_archive(name)
 
     def _list_archive(self, name: str) -> Iterator[SourceItem]:
         path = self.path(name)
+        if is_remote(path):
+            self.claim(name)
+            why = "archives are read from local disk only; copy it near, or unpack it there"
+            yield self.broken(name, Reject(Reason.UNSUPPORTED, f"{path}: {why}"))
+            return
         try:
             videos = [m.name for m in archive.members(path) if is_video(m.name)]
         except Reject as reject:
             self.claim(name)
-            yield self.item(name, path, kind="broken", reason=str(reject.reason), message=reject.message)
+            yield self.broken(name, reject)
             return
         if videos:
             self.claim(name)
         for member in videos:
             yield self.item(f"{name}!{member}", f"{path}!{member}", kind="member", archive=name, member=member)
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         kind = item.payload.get("kind")
-        if kind == "broken":
-            raise Reject(Reason(item.payload["reason"]), item.payload["message"])
         if kind == "member":
             return self.recording(item, f"{self.path(item.payload['archive'])}!{item.payload['member']}")
         path = self.path(item.payload["video"])

@@ -7,6 +7,7 @@ id to the one the tables use (Ego-Exo4D: take name to take uid).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources import tables
@@ -17,7 +18,8 @@ from unihand_data.sources.recording import Recording, SourceItem
 
 
 class VideoTableSource(FolderSource):
-    """Items: the videos the YAML's globs name (all videos where it names none)."""
+    """Items: the videos the YAML's globs name (all videos where it names none); where there is no video at all, those
+    the tables name, each of them a missing file."""
 
     def _list(self, files: list[str]) -> Iterator[SourceItem]:
         found: dict[int, list[str]] = {}
@@ -31,15 +33,23 @@ class VideoTableSource(FolderSource):
         for name in videos:
             self.claim(name)
             yield self.item(name, self.path(name), video=name, join=self.video_key(name), **payload)
-        if not videos and not self.options.require_video:
-            keys = sorted({k for i, t in enumerate(self.spec.tables) for p in found[i] for k in self._keys(p, t)})
-            for key in keys:
-                yield self.item(key, self.path(key), video=None, join=key, **payload)
+        if not videos:
+            yield from self._without_videos(found, payload)
 
-    def _keys(self, path: str, table: object) -> list[str]:
-        return list(load_table(self.path(path), table))  # type: ignore[arg-type]
+    def _without_videos(self, found: dict[int, list[str]], payload: dict[str, Any]) -> Iterator[SourceItem]:
+        """The annotation alone: what it names. (Where some videos are here the others are no items: a part of a large
+        data set is a usual input.)"""
+        keys: set[str] = set()
+        for i, table in enumerate(self.spec.tables):
+            for name in found[i]:
+                try:
+                    keys |= set(load_table(self.path(name), table))
+                except Reject as reject:
+                    yield self.broken(name, reject)
+        for key in sorted(keys):
+            yield self.item(key, self.path(key), video=None, join=key, **payload)
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         payload = item.payload
         paths = {int(i): p for i, p in payload["tables"].items()}
         for i, table in enumerate(self.spec.tables):

@@ -30,7 +30,7 @@ class WebDatasetSource(FolderSource):
             try:
                 samples = list(archive.iter_samples(self.path(name)))
             except Reject as reject:
-                yield self.item(name, self.path(name), kind="broken", reason=str(reject.reason), message=reject.message)
+                yield self.broken(name, reject)
                 continue
             for key, members in samples:
                 if "mp4" in members:
@@ -51,10 +51,8 @@ class WebDatasetSource(FolderSource):
                 return candidate
         return None
 
-    def open(self, item: SourceItem) -> Recording:
+    def _open(self, item: SourceItem) -> Recording:
         payload = item.payload
-        if payload["kind"] == "broken":
-            raise Reject(Reason(payload["reason"]), payload["message"])
         tar = self.path(payload["tar"])
         if payload["json"] is None:
             raise Reject(Reason.MISSING_FILE, f"{item.uri}: its side-car json is not in the tar; fetch the tar again")
