@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import Annotated
 
 import tyro
 
 from unihand_data.errors import Reason
-from unihand_data.shards import append, writer
 from unihand_data.shards import manifest as mf
+from unihand_data.shards import parquet_files, writer
 from unihand_data.shards.errors import ShardError
 from unihand_data.shards.store import Store
 
@@ -34,15 +35,13 @@ def retry(
     unknown = set(reason or ()) - {str(r) for r in Reason}
     if unknown:
         raise ShardError(f"{sorted(unknown)[0]!r} is no reason; reasons are {', '.join(sorted(map(str, Reason)))}")
-    rows = [r for f in manifest.rejects for r in append.read_parquet(store, f.name, None).to_pylist()]
-    chosen = [r for r in rows if (not reason or r["reason"] in reason) and (not item or r["item"] in item)]
     if not reason and not item:
-        for name in sorted({r["reason"] for r in rows}):
-            mine = [r for r in rows if r["reason"] == name]
-            sys.stdout.write(f"{name}: {len(mine)}\n")
-            for r in mine[:limit]:
-                sys.stdout.write(f"  {r['item']}  {r['level']}  {r['stage']}  {r['message']}\n")
+        _list(store, manifest, limit)
         return 0
+    columns, chosen = ["item", "reason"], set[str]()
+    for batch in parquet_files.batches(store, manifest.rejects, columns):
+        pairs = zip(*(batch[c].to_pylist() for c in columns))
+        chosen |= {i for i, r in pairs if (not reason or r in reason) and (not item or i in item)}
     if not chosen:
         sys.stdout.write("nothing of this was rejected\n")
         return 0
@@ -50,6 +49,20 @@ def retry(
 
     # The ledger first: if this stops here, the next run takes the units again and states their rejects anew.
     units = Ledger(store.url, manifest.content_hash).forget(ids=item or (), reasons=[] if item else reason or ())
-    dropped = writer.drop_rejects(directory, {r["item"] for r in chosen}, () if item else set(reason or ()))
+    dropped = writer.drop_rejects(directory, chosen, () if item else set(reason or ()))
     sys.stdout.write(f"{units} units forgotten, {dropped} rejects dropped; run the job again to take them up\n")
     return 0
+
+
+def _list(store: Store, manifest: mf.Manifest, limit: int) -> None:
+    """How many rejects each reason has, and the first ``limit`` of them."""
+    counts: Counter[str] = Counter()
+    first: dict[str, list[str]] = {}
+    for batch in parquet_files.batches(store, manifest.rejects, ["reason", "item", "level", "stage", "message"]):
+        for r in batch.to_pylist():
+            counts[r["reason"]] += 1
+            lines = first.setdefault(r["reason"], [])
+            if len(lines) < limit:
+                lines.append(f"  {r['item']}  {r['level']}  {r['stage']}  {r['message']}\n")
+    for name in sorted(counts):
+        sys.stdout.write(f"{name}: {counts[name]}\n{''.join(first[name])}")

@@ -15,8 +15,8 @@ from unihand_data.shards import parquet_files
 from unihand_data.shards.id_index import IdIndex, id_keys
 from unihand_data.shards.store import Store
 
-#: ids whose first 64 bits are held and sorted at once when repeats are looked for: half a gigabyte
-IDS_AT_ONCE = 1 << 26
+#: ids whose first 64 bits are held and sorted at once when repeats are looked for: half a gigabyte at most
+IDS_AT_ONCE = 1 << 25
 
 
 @dataclass
