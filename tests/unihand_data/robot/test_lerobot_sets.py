@@ -1,0 +1,131 @@
+"""Every LeRobot data-set file on a generated set in its documented format: recognised, converted, given back."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from unihand_data.curate.robot.checks import check_set, contradiction
+from unihand_data.curate.robot.convert import convert, raw_blocks
+from unihand_data.curate.robot.derive import with_derived
+from unihand_data.curate.robot.evidence import CheckSettings
+from unihand_data.sources.listing import list_files
+from unihand_data.sources.robot.generate.lerobot_sets import PLANS, generate
+from unihand_data.sources.robot.registry import find, matches, open_robot
+from unihand_data.sources.robot.spec import load_spec, spec_names
+
+NAMES = [n for n in spec_names() if load_spec(n).container == "lerobot"]
+#: one folder of OXE-AugE serves all its robots
+FOLDERS = [n for n in NAMES if not n.startswith("oxe_auge_")] + ["oxe_auge_panda"]
+#: robots of RoboCOIN share their blocks, so one is enough for what takes long
+CHECKED = [n for n in FOLDERS if not n.startswith("robocoin_") or n == "robocoin_aida_l"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """``made(name)``: the source, its (spec, episode, motion) triples and the simulated motions."""
+    cache = {}
+
+    def get(name):
+        if name not in cache:
+            folder = tmp_path_factory.mktemp(name)
+            motions = generate(name, folder, seed=2, steps=40)
+            source = open_robot(str(folder))
+            opened = [source.open(item) for item in source.items()]
+            cache[name] = source, [(spec, e, convert(e, spec)) for spec, e in opened], motions
+        return cache[name]
+
+    return get
+
+
+def test_every_file_has_a_generator():
+    assert [n for n in NAMES if n not in PLANS] == []
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_generated_set_is_recognised_as_itself_and_nothing_else(made, name):
+    source, opened, _ = made(name)
+    assert [one.refused for one in source.sets if one.refused] == []
+    if name != "oxe_auge_panda":
+        assert {spec.name for spec, _, _ in opened} == {name}
+    for one in source.sets:
+        assert len(matches(one.found)) == 1
+    assert source.ignored() == 0
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_column_is_mapped_or_left_out_with_a_reason(made, name):
+    for spec, e, motion in made(name)[1]:
+        left = [c for c in e.columns if c not in spec.features() and not any(re.fullmatch(p, c) for p in spec.ignore)]
+        assert left == []
+        assert e.losses == []
+        assert e.texts
+        assert e.views
+        assert motion.action_mask.any()
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_the_data_driven_checks_find_nothing_against_the_file(made, name):
+    by_spec = {}
+    for spec, e, motion in made(name)[1]:
+        by_spec.setdefault(spec.name, (spec, []))[1].append((e, motion))
+    for spec, pairs in by_spec.values():
+        assert contradiction(spec, check_set(spec, pairs, CheckSettings())) == ""
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_state_columns_come_back_from_the_slots(made, name):
+    for spec, e, motion in made(name)[1]:
+        raw = raw_blocks(with_derived(e, spec, "test"), spec, "state", "test")
+        void = [i for a, b in e.facts.get("invalid_steps", []) for i in range(a, b)]
+        dense, mask = np.zeros((e.steps, 200)), np.zeros((e.steps, 200), bool)
+        dense[:, motion.state_slots], mask[:, motion.state_slots] = motion.state, motion.state_mask
+        back = spec.layout_of_rows.from_unified(
+            dense, np.arange(200), mask, motion.raw_extra, kind="state", as_dict=True
+        )
+        keep = np.setdiff1d(np.arange(e.steps), void)
+        assert set(raw) <= set(back)
+        for block, values in raw.items():
+            np.testing.assert_allclose(
+                np.float32(back[block])[keep], np.float32(values)[keep], rtol=1e-6, atol=1e-6, err_msg=block
+            )
+
+
+def test_arms_and_poses_are_the_simulated_ones(made):
+    """The whole way against numbers that no reader or converter made."""
+    for name, slots, truth in [
+        ("unitree_g1_inspire", range(57, 64), lambda r, l: l.joints),
+        ("unitree_g1_inspire", range(32, 36), lambda r, l: 1.7 * l.fingers[:, :4]),
+        ("so100_old_degrees", range(50, 55), lambda r, l: r.joints),
+        ("so101_degrees", range(50, 55), lambda r, l: 1.6 * r.joints),
+        ("galaxea_open_world", range(9, 12), lambda r, l: l.pos),
+        ("interndata_m1", range(3, 6), lambda r, l: r.rot),
+        ("agibot_world_states", range(12, 15), lambda r, l: l.rot),
+        ("robocoin_cobot_magic", range(3, 6), lambda r, l: r.rot),
+        ("droid_lerobot", [18], lambda r, l: r.gripper[:, None]),
+        ("galaxea_open_world", [19], lambda r, l: l.gripper[:, None]),
+        ("robocasa_365", range(3, 6), lambda r, l: r.rot),
+    ]:
+        _, opened, motions = made(name)
+        for (_, _, motion), (r, l) in zip(opened, motions):
+            at = [motion.state_slots.tolist().index(s) for s in slots]
+            np.testing.assert_allclose(motion.state[:, at], truth(r, l), atol=2e-5, err_msg=name)
+
+
+def test_commands_in_controller_units_are_metres(made):
+    for name in ("libero_ipec", "robocasa_365", "metaworld_experts"):
+        _, opened, motions = made(name)
+        for (_, _, motion), (r, _) in zip(opened, motions):
+            at = [motion.action_slots.tolist().index(s) for s in range(3)]
+            np.testing.assert_allclose(motion.action[:-1, at], np.diff(r.pos, axis=0), atol=1e-6, err_msg=name)
+            assert motion.action_source["right_eef_position"] == "commanded"
+
+
+def test_no_find_fits_two_files(tmp_path):
+    """Each generated set against all files at once, those of other containers included."""
+    for name in ("aloha_lerobot", "libero_ipec", "bridge_lerobot", "own_fr3_inspire", "robocoin_g1edu_u3"):
+        generate(name, tmp_path / name, steps=8, episodes=1)
+    for found in find(str(tmp_path), list_files(str(tmp_path))):
+        assert len(matches(found)) == 1
