@@ -97,10 +97,11 @@ def convert(episode: RobotEpisode, spec: RobotSpec) -> RobotMotion:
     if steps < 2:
         raise Reject(Reason.TOO_SHORT, f"{where}: {steps} steps; an action needs two", frames=steps)
     times, rate = clock(episode, spec)
-    state = _unified(layout, raw_blocks(raw, spec, "state", where), "state", where)
+    blocks = raw_blocks(raw, spec, "state", where)
+    state = _unified(layout, blocks, "state", where)
     dense, dense_ok = _dense(state, steps)
     action, action_ok, source, extra = _actions(layout, raw, spec, dense, dense_ok, where)
-    extra = {**state.raw_extra, **extra}
+    extra = {**state.raw_extra, **_with_gaps("state", blocks), **extra}
     for rule in spec.derive:
         extra[f"derived.{rule.source}"] = np.asarray(raw[rule.source], np.float64)
     turn = np.eye(3) if spec.base_to_world is None else np.array(spec.base_to_world, float)
@@ -169,6 +170,11 @@ def _unified(layout: Embodiment, blocks: dict[str, np.ndarray], kind: VectorKind
         raise Reject(error.reason, f"{where}: {error.message}") from error
 
 
+def _with_gaps(kind: VectorKind, blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Blocks that hold NaN, as they are: a stored row keeps zero under a mask, and a mask may have other reasons."""
+    return {f"{kind}.{n}": b.astype(float) for n, b in blocks.items() if np.isnan(b.astype(float)).any()}
+
+
 def _dense(part: Unified, steps: int) -> tuple[np.ndarray, np.ndarray]:
     values, mask = np.zeros((steps, 200)), np.zeros((steps, 200), bool)
     values[:, part.slots], mask[:, part.slots] = part.values, part.mask
@@ -196,7 +202,7 @@ def _actions(
         extra.update(commanded.raw_extra)
         trust = {s: b.source for b in layout.action for s in b.slots}
         source = {int(s): "commanded" for s in commanded.slots if trust[int(s)] == "commanded"}
-        extra.update({f"action.{n}": b.astype(float) for n, b in blocks.items() if np.isnan(b.astype(float)).any()})
+        extra.update(_with_gaps("action", blocks))
         for block in layout.action:
             if block.mapped and block.source == "realised" and block.name in blocks:
                 extra[f"action.{block.name}"] = np.asarray(blocks[block.name], np.float64)

@@ -21,15 +21,9 @@ def raw_columns(row: EpisodeRow, spec: RobotSpec, kind: VectorKind) -> dict[str,
 
     A realised action is not what the file said: the command lies in ``raw_extra`` and comes from there.
     """
-    values, mask, slots = (
-        (row.state, row.state_mask, row.state_slots)
-        if kind == "state"
-        else (row.action, row.action_mask, row.action_slots)
-    )
+    values, slots = (row.state, row.state_slots) if kind == "state" else (row.action, row.action_slots)
     dense, ok = np.zeros((row.frames, 200)), np.zeros((row.frames, 200), bool)
-    dense[:, slots], ok[:, slots] = values, mask
-    if kind == "action":  # masks that a curation step set do not hide what the file said
-        ok[:, slots] = True
+    dense[:, slots], ok[:, slots] = values, True  # a mask that was set later does not hide what the file said
     first = np.zeros((1, 200))
     first[:, row.state_slots] = row.state[:1]
     back = row.raw_to_world[:3, :3].T

@@ -1,0 +1,144 @@
+"""The robot job from end to end on generated sets of every shipped data-set file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unihand_data.curate.robot.derive import with_derived
+from unihand_data.curate.robot.invert import raw_columns
+from unihand_data.errors import Reason
+from unihand_data.jobs.arguments import main_with
+from unihand_data.shards import catalogue
+from unihand_data.shards.reader import ShardReader
+from unihand_data.sources.robot.generate.catalogue import generate
+from unihand_data.sources.robot.registry import open_robot
+from unihand_data.sources.robot.spec import load_spec, spec_names
+
+PIPELINE = Path(__file__).parents[2] / "pipelines" / "robot_manipulation.py"
+EPISODES = 2
+#: sets whose generated files hold one recording re-drawn on several robots: one folder serves all their files
+SHARED = "oxe_auge_"
+
+
+def robot_job(page, source, output, *more: str) -> int:
+    before, sys.argv = sys.argv, [str(PIPELINE)]
+    try:
+        argv = ["--input", str(source), "--output", str(output), "--engine", "local", *more]
+        return main_with(
+            page.RobotSettings, page.run, default_config="robot_manipulation.yaml", description=page.__doc__, argv=argv
+        )
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def page(job):
+    return job.load(PIPELINE, "robot_manipulation_page")
+
+
+@pytest.fixture(scope="module")
+def everything(page, tmp_path_factory):
+    """(input folder, shard directory) of all data sets in one run."""
+    folder = tmp_path_factory.mktemp("robots")
+    names = [n for n in spec_names() if not n.startswith(SHARED)]
+    names += [next(n for n in spec_names() if n.startswith(SHARED))]
+    for name in names:
+        generate(name, folder / "in" / name, seed=3, episodes=EPISODES)
+    assert robot_job(page, folder / "in", folder / "out") == 0
+    return folder / "in", folder / "out"
+
+
+@pytest.mark.slow
+def test_every_data_set_file_is_written_from_its_documented_format(everything):
+    reader = ShardReader(str(everything[1]))
+    rows = [reader.episode(i) for i in reader.episode_ids]
+    found = {r.provenance["dataset_file"] for r in rows}
+    assert found == set(spec_names())
+    assert all(r.domain == "robot" and r.cameras and r.language for r in rows), "each shows pictures and says words"
+    assert {r.embodiment for r in rows} == {load_spec(n).embodiment for n in found}
+
+
+@pytest.mark.slow
+def test_the_directory_keeps_the_contract(everything):
+    assert catalogue.validate(str(everything[1])) == []
+
+
+@pytest.mark.slow
+def test_through_the_inverse_every_declared_column_equals_the_source(everything):
+    """Of every row of every data set; compared as float32, as the shard stores it."""
+    source, output = everything
+    opened = open_robot(str(source))
+    reader = ShardReader(str(output))
+    rows = {(r.provenance["dataset_file"], r.provenance["content_id"]): r for r in
+            (reader.episode(i) for i in reader.episode_ids)}  # fmt: skip
+    seen = 0
+    for item in opened.items():
+        spec, episode = opened.open(item)
+        row = rows[spec.name, episode.content_id]
+        raw = with_derived(episode, spec, item.uri)
+        for kind in ("state", "action"):
+            back = raw_columns(row, spec, kind)
+            for take in spec.takes(kind):
+                expected = take.read(raw, item.uri)
+                if expected is None:
+                    continue
+                got = np.float32(back[take.block])
+                assert np.allclose(got, np.float32(expected), rtol=1e-6, atol=2e-6, equal_nan=True), (
+                    f"{spec.name} {kind} {take.block}: off by {np.nanmax(np.abs(got - expected)):.2g}"
+                )
+        seen += 1
+    assert seen == len(rows)
+
+
+def test_a_second_run_adds_nothing_and_a_corrected_yaml_is_another_episode(page, tmp_path, capsys):
+    generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    before = sorted(ShardReader(str(tmp_path / "out")).episode_ids)
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    assert sorted(ShardReader(str(tmp_path / "out")).episode_ids) == before
+    assert "skipped" in capsys.readouterr().out
+
+
+def test_one_episode_in_two_sets_is_written_once_and_the_copy_is_named(page, tmp_path):
+    for copy in ("first", "again"):
+        generate("gr00t_gr1", tmp_path / "in" / copy, seed=1, episodes=2)
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    found = catalogue.inspect(str(tmp_path / "out"))
+    assert (found["inputs"], found["written"], found["rejected"]) == (4, 2, 2)
+    assert found["rejects"]["by_reason"] == {"duplicate": 2}
+
+
+def test_a_folder_with_a_contradicted_set_writes_the_others_and_shows_the_evidence(page, tmp_path):
+    generate("libero_ipec", tmp_path / "in" / "good", seed=1, episodes=2)
+    generate("gr00t_gr1", tmp_path / "in" / "bad", seed=1, episodes=2)
+    info = next((tmp_path / "in" / "bad").rglob("info.json"))
+    data = json.loads(info.read_text())
+    data["features"]["observation.state"]["names"] = ["only", "two"]
+    info.write_text(json.dumps(data))
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    found = catalogue.inspect(str(tmp_path / "out"))
+    assert (found["inputs"], found["written"], found["rejected"]) == (3, 2, 1)
+    assert found["rejects"]["by_reason"] == {Reason.UNKNOWN_DATASET.value: 1}
+
+
+def test_a_folder_without_robot_data_is_refused_in_one_sentence(page, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("nothing here")
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("refused: ")
+    assert said.count("\n") == 1
+
+
+def test_the_plan_says_what_is_read_as_what_and_runs_nothing(page, tmp_path, capsys):
+    generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
+    assert robot_job(page, tmp_path / "in", tmp_path / "out", "--plan") == 0
+    said = capsys.readouterr().out
+    assert "gr00t_gr1 (gr1), 2 episodes, licence Apache-2.0" in said
+    assert "convert" in said
+    assert not (tmp_path / "out").exists()
