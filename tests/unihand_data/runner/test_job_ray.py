@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from unihand_data.config import SettingsError
 from unihand_data.runner import submit
 from unihand_data.runner.ledger import Ledger
 from unihand_data.runner.settings import RunnerSettings
@@ -52,6 +53,20 @@ def test_every_kind_of_worker_gives_the_same_ids(toy, tmp_path, staged_ids, undi
     settings = {"units_per_task": 3} if kind == "tasks" else None
     workers = {"actor": kind != "tasks", "workers": 1 if kind == "a pool of actors" else None}
     run(toy, tmp_path / "out", settings, **workers)
+    assert staged_ids(tmp_path / "out") == undisturbed[0]
+
+
+def test_a_stage_that_no_machine_has_a_gpu_for_is_refused_instead_of_waited_for(toy, tmp_path):
+    with pytest.raises(SettingsError, match="work asks for 1 GPUs"):
+        run(toy, tmp_path / "out", {"stages": {"work": {"num_gpus": 1}}})
+
+
+def test_a_full_disk_of_a_worker_stops_the_job_and_the_next_run_does_the_rest(toy, tmp_path, staged_ids, undisturbed):
+    spec = {"disk_full": frozenset({1002}), "once_dir": str(tmp_path)}
+    first = run(toy, tmp_path / "out", **spec)
+    assert first.exit_code == 2
+    assert first.reasons["environment"] == 1
+    assert run(toy, tmp_path / "out", **spec).exit_code == 0
     assert staged_ids(tmp_path / "out") == undisturbed[0]
 
 

@@ -8,11 +8,12 @@ import sys
 import polars as pl
 import pytest
 
+from unihand_data.config import SettingsError
 from unihand_data.errors import Reason, Reject
 from unihand_data.runner import metrics
 from unihand_data.runner.ledger import Ledger
 from unihand_data.runner.parcel import DEFERRED, FAILED, FILTERED, REJECTED, Parcel, status_of
-from unihand_data.runner.plan import plan_ops, steps_of
+from unihand_data.runner.plan import Node, need_room, plan_ops, steps_of
 from unihand_data.runner.settings import RunnerSettings
 from unihand_data.runner.stage import StageSpec, Unit
 
@@ -49,6 +50,27 @@ def test_pools_never_take_the_cpus_that_tasks_need():
         held = sum(op.pool * op.num_cpus for op in ops if op.pool)
         assert held <= cpus / 2
         assert all(op.num_cpus <= cpus - held for op in ops if op.pool is None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "words"),
+    [
+        ({"num_gpus": 1}, [Node(4, 0, 8000)], "p asks for 1 GPUs"),
+        ({"num_gpus": 1, "workers": 3}, [Node(4, 1, 8000), Node(4, 1, 8000)], "hold 3 GPUs .* the cluster has 2"),
+        ({"num_gpus": 2}, [Node(4, 1, 8000), Node(4, 1, 8000)], "no machine here has that"),
+        ({"memory_mb": 9000}, [Node(4, 0, 8000)], "9000 MB for one worker"),
+        ({"memory_mb": 5000, "workers": 2}, [Node(4, 0, 8000)], "hold 10000 MB"),
+    ],
+)
+def test_what_a_cluster_will_never_have_room_for_is_refused_with_the_mend(asked, nodes, words):
+    with pytest.raises(SettingsError, match=words) as caught:
+        need_room(plan([spec("a"), spec("p", actor=True, **asked)]), nodes)
+    assert "runner.elastic" in str(caught.value)
+
+
+def test_what_fits_on_one_machine_of_several_is_not_refused():
+    ops = plan([spec("a"), spec("p", actor=True, num_gpus=1, memory_mb=20_000, workers=2)])
+    need_room(ops, [Node(4, 0, 8000), Node(8, 2, 64_000)])
 
 
 def test_settings_override_a_stage_by_name_and_unknown_names_are_errors():

@@ -24,4 +24,13 @@ def stage_lines(runner: RunnerSettings, stages: Sequence[StageSpec]) -> list[str
             f"{spec.name:<10}{value['num_cpus']:>6g}{value['num_gpus']:>6g}{memory:>9}{value['workers'] or 'scaled':>9}"
             f"  {'actor' if spec.actor else 'task'}"
         )
+    gpus = {
+        s.name: over.num_gpus if (over := runner.stages.get(s.name)) and over.num_gpus is not None else s.num_gpus
+        for s in stages
+    }
+    if needed := [f"{name} {number:g}" for name, number in gpus.items() if number]:
+        lines.append(
+            f"GPUs for each worker: {', '.join(needed)}; on Ray a cluster without them is refused (waited for where "
+            "runner.elastic is set)"
+        )
     return lines

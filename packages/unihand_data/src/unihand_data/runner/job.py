@@ -23,7 +23,7 @@ from unihand_data.runner.journal import Journal
 from unihand_data.runner.ledger import Ledger, other_hashes
 from unihand_data.runner.local import run_local
 from unihand_data.runner.parcel import FAILED, REJECTED, SPLIT, Parcel
-from unihand_data.runner.plan import plan_ops, steps_of
+from unihand_data.runner.plan import need_room, plan_ops, steps_of
 from unihand_data.runner.progress import progress
 from unihand_data.runner.settings import RunnerSettings
 from unihand_data.runner.sink import PartSummary, PartWriter, SinkSpec
@@ -219,11 +219,14 @@ def _engine(
         import ray
 
         cpus = float("inf") if settings.elastic else ray.cluster_resources().get("CPU", 0.0)
+        ops = plan_ops(steps, cpus)
+        if not settings.elastic:
+            need_room(ops, submit.nodes())
         mine = os.path.join(folder, result.run_id)
         try:
             yield from ray_engine.run_ray(
                 feed,
-                plan_ops(steps, cpus),
+                ops,
                 writer,
                 run_id=result.run_id,
                 journal_dir=mine,

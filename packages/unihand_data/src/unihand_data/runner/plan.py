@@ -106,6 +106,42 @@ def plan_ops(steps: list[Step], cluster_cpus: float) -> list[Op]:
     return ops
 
 
+@dataclass(frozen=True)
+class Node:
+    """What one machine of the cluster offers in all, whether taken or free."""
+
+    num_cpus: float
+    num_gpus: float
+    memory_mb: float
+
+
+def need_room(ops: list[Op], nodes: list[Node]) -> None:
+    """Refuse what would wait for ever on a cluster that does not grow: a worker that no machine has room for, or fixed
+    pools that hold more GPUs or memory than there is (their CPUs were scaled down by :func:`plan_ops`).
+
+    Raises:
+        SettingsError: naming the stage, what it asks for and what there is.
+    """
+    mend = "lower it in runner.stages, use another cluster, or set runner.elastic where the cluster grows on demand"
+    for op in ops:
+        fits = [n for n in nodes if op.num_gpus <= n.num_gpus and op.memory_mb <= n.memory_mb]
+        if not any(op.num_cpus <= n.num_cpus for n in fits):
+            asked = f"{op.num_gpus:g} GPUs, {op.num_cpus:g} CPUs and {op.memory_mb} MB"
+            largest = "; ".join(f"{n.num_gpus:g} GPUs, {n.num_cpus:g} CPUs, {n.memory_mb:.0f} MB" for n in nodes[:3])
+            raise SettingsError(
+                f"{op.name} asks for {asked} for one worker and no machine here has that ({largest}); {mend}"
+            )
+    pools = [op for op in ops if op.pool]
+    for what, unit, field in (("num_gpus", "GPUs", "num_gpus"), ("memory_mb", "MB", "memory_mb")):
+        held = sum((op.pool or 0) * getattr(op, field) for op in pools)
+        there = sum(getattr(node, field) for node in nodes)
+        if held > there:
+            names = ", ".join(f"{op.name} {op.pool} x {getattr(op, field):g}" for op in pools if getattr(op, field))
+            raise SettingsError(
+                f"{what}: the fixed workers hold {held:g} {unit} ({names}) and the cluster has {there:g}; {mend}"
+            )
+
+
 def _own_pool(spec: StageSpec) -> bool:
     return spec.actor and (spec.workers is not None or spec.num_gpus > 0)
 

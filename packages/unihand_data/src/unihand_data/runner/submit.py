@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from unihand_data.runner import paths
+from unihand_data.runner.plan import Node
 from unihand_data.runner.settings import RunnerSettings
 
 log = logging.getLogger(__name__)
@@ -118,3 +119,11 @@ def _reread_auth() -> None:
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+def nodes() -> list[Node]:
+    """The machines of the connected cluster that are alive."""
+    import ray
+
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(r.get("CPU", 0.0), r.get("GPU", 0.0), r.get("memory", 0.0) / (1 << 20)) for r in found]
