@@ -1,0 +1,78 @@
+"""Vision-text corpora -> UniHand-2.0 conversations (paper section 3.3): general, grounding, planning.
+
+    python pipelines/vision_text.py --input CORPORA --output SHARDS
+    ray job submit --working-dir . -- python pipelines/vision_text.py --input /abs/CORPORA --output /abs/SHARDS
+
+``--input`` is the folder of one corpus, or a folder of such; each is recognised by its files and keys. Positions of all
+of them become 0..1 of the original picture and one text form; nothing is filled in, what does not make it is a row in
+SHARDS/rejects. A killed run resumes, a second run adds nothing. Settings: pipelines/vision_text.yaml.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from unihand_data.config import content_hash
+from unihand_data.curate.conversations.held_out import HeldOut
+from unihand_data.jobs import conversation_account as account
+from unihand_data.jobs import conversation_stages as stage
+from unihand_data.jobs.arguments import JobArguments, main_with
+from unihand_data.jobs.conversation_config import VisionTextSettings, checked, own_held_out
+from unihand_data.jobs.conversation_items import list_blocks
+from unihand_data.jobs.conversation_plan import corpus_lines
+from unihand_data.jobs.finish import finish, measure
+from unihand_data.jobs.stage_table import stage_lines
+from unihand_data.runner.job import run_job
+from unihand_data.runner.sink import SinkSpec
+from unihand_data.runner.stage import StageSpec
+from unihand_data.sources.conversations.registry import open_corpora
+
+
+def stages(settings: VisionTextSettings, held_out: HeldOut, arguments: JobArguments) -> list[StageSpec]:
+    """In order of cost; resources are defaults that ``runner.stages`` overrides by name."""
+
+    def build(kind, *more):
+        return partial(kind, settings, *more)
+
+    return [
+        # a block of rows of one file becomes its rows, in one form for all corpora
+        StageSpec("read", build(stage.ReadBlock), actor=True),
+        # roles, texts, placeholders: refused, or mended where that cannot change the meaning
+        StageSpec("check", build(stage.CheckTalk), actor=True),
+        # pictures verified and decoded once, frames of videos at their own times, benchmarks kept out
+        StageSpec("media", build(stage.LoadMedia, held_out, arguments.media_dir), actor=True),
+        # 2-D positions in 0..1 of the original picture, written as the backbone reads them
+        StageSpec("place", build(stage.PlaceGeometry), actor=True),
+        StageSpec("rows", build(stage.BuildTalkRows), actor=True),
+    ]
+
+
+def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
+    settings, held_out = checked(settings, arguments)
+    corpora = open_corpora(arguments.input, settings.dataset)
+    chain = stages(settings, held_out.joined(own_held_out(corpora)), arguments)
+    if arguments.plan:
+        print("\n".join([*corpus_lines(corpora, settings), "", *stage_lines(settings.runner, chain)]))
+        return 0
+    version = content_hash(settings)
+    result = run_job(
+        name="vision_text",
+        units=list_blocks(corpora, settings.rows_per_block),
+        stages=chain,
+        sink=SinkSpec(
+            account.TalkSink(arguments.staging_dir, account.keys_dir(arguments.output, version)), measure=measure
+        ),
+        output=arguments.output,
+        settings=settings.runner,
+        content_hash=version,
+    )
+    # the same row again, in this or another corpus, shows only now that all rows are there
+    weeded = account.weed(arguments.output, version, arguments.staging_dir, settings.duplicates)
+    account.write_summary(arguments.output, account.summary(weeded))
+    rows = account.RowAccount(weeded, settings.max_reject_share, result)
+    return finish(arguments, settings, result, ignored=corpora.ignored(), state=rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main_with(VisionTextSettings, run, default_config="vision_text.yaml", description=__doc__))
