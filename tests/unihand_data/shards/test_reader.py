@@ -137,6 +137,26 @@ def test_each_task_sees_the_images_of_the_contract(shard, make, clip):
     np.testing.assert_allclose(d.frame_times, [10 / 30, 19 / 30])
 
 
+def test_a_continuation_is_given_the_horizon_before_its_start_and_other_tasks_nothing(shard, make, clip):
+    e = make.episode("e", clip.media_id)
+    samples = [
+        SampleRow(task[7], task, episode_id=e.episode_id, start_frame=start)
+        for task, start in (("motion_generation", 9), ("motion_continuation", 9))
+    ]
+    early = SampleRow("early", "motion_continuation", episode_id=e.episode_id, start_frame=4, history_available=4)
+    reader = shard([e], [clip], [*samples, early])
+    g, c, short = reader.windows(["g", "c", "early"], horizon=6)
+    assert g.history.shape == (0, 200)
+    assert len(g.state) == 1
+    np.testing.assert_array_equal(c.history, dense(np.where(e.action_mask[3:9], e.action[3:9], 0), e.action_slots))
+    assert len(c.state) == 7
+    assert short.history.shape == (6, 200)
+    assert not short.history_mask[:2].any(), "steps before the episode are masked"
+    assert short.history_mask[2:].any(axis=1).all()
+    assert [make.number(f) for f in short.frames["ego"]] == [0, 4], "the first frame stands for those before it"
+    np.testing.assert_allclose(short.frame_times, [0, 4 / 30])
+
+
 def test_images_outside_the_episode_are_refused(shard, make, clip):
     e = make.episode("e", clip.media_id)
     with pytest.raises(ShardError, match=r"images at frames \[-3\]"):

@@ -235,7 +235,7 @@ class ShardReader:
         what: Sequence[What],
         *,
         horizon: int = 16,
-        history: int = 0,
+        history: int | None = None,
         views: Sequence[str] | None = None,
         size: int | tuple[int, int] | None = None,
         image_offsets: Sequence[int] | None = None,
@@ -245,11 +245,13 @@ class ShardReader:
 
         Args:
             horizon: action steps T; a description takes the steps of its span instead.
-            history: steps N before the start. Steps outside the episode are zero and masked.
+            history: steps N before the start. Steps outside the episode are zero and masked. None follows the task:
+                ``horizon`` for a continuation, which is given the clean actions before its start, else 0.
             views: views to decode, by name; None takes all, ``()`` none.
             size: side or (height, width) frames are scaled to; None keeps the stored size.
             image_offsets: rows of the images relative to the start; default by task: (0,), for a continuation
-                (-history, 0), for a description both ends.
+                (-history, 0), from the episode's first frame where the history is shorter (``Window.frame_times``
+                says which it became), for a description both ends.
             sparse: columns are the row's own slots instead of all 200.
 
         Raises:
@@ -259,13 +261,14 @@ class ShardReader:
         asked = self._samples_of(what)
         episodes = self._fetch([s.episode_id for s in asked])
         self.media_rows({c.media_id for e in episodes.values() for c in e.cameras if views is None or c.view in views})
-        plans = [self._plan(episodes[s.episode_id], s, horizon, history, views, image_offsets) for s in asked]
+        steps = [w.history_steps(s.task, horizon, history) for s in asked]
+        plans = [self._plan(episodes[s.episode_id], s, horizon, n, views, image_offsets) for s, n in zip(asked, steps)]
         need: dict[str, set[int]] = {}
         for plan in plans:
             for media_id, numbers, _ in plan.wanted.values():
                 need.setdefault(media_id, set()).update(numbers)
         pictures = self._decode(need, _size(size))
-        return [self._finish(p, history, sparse, pictures) for p in plans]
+        return [self._finish(p, n, sparse, pictures) for p, n in zip(plans, steps)]
 
     def _samples_of(self, what: Sequence[What]) -> list[SampleRow]:
         ids = list(dict.fromkeys(x for x in what if isinstance(x, str)))

@@ -21,7 +21,8 @@ class Window:
 
     frames: view -> (K, H, W, 3) uint8 RGB, at ``frame_times`` (K,) seconds on the row's clock.
     state, state_mask: (N + 1, D); the last row is the state at ``start``.
-    action, action_mask: (T, D) from ``start`` on; ``history``, ``history_mask``: (N, D), the actions before it.
+    action, action_mask: (T, D) from ``start`` on; ``history``, ``history_mask``: (N, D), the actions before it. N is
+        T for a continuation and 0 for other tasks, unless it was asked for.
     slots: (D,) slot numbers of the columns.
     text, question, answer: the sentence of the sample, and question and answer as rendered from its template (the
         sentence itself and "" without a renderer).
@@ -79,12 +80,20 @@ def span_frames(episode: EpisodeRow, sample: SampleRow) -> int:
     return max(1, end - sample.start_frame)
 
 
+def history_steps(task: str, horizon: int, asked: int | None) -> int:
+    """Steps N before the start: as asked, else the contract's: T for a continuation (h = T), none for other tasks."""
+    if asked is not None:
+        return asked
+    return horizon if task == "motion_continuation" else 0
+
+
 def image_steps(task: str, start: int, history: int, length: int, asked: Sequence[int] | None) -> list[int]:
-    """Row numbers of the images: as asked (offsets from ``start``), else those of the contract's task table."""
+    """Row numbers of the images: as asked (offsets from ``start``), else those of the contract's task table. A history
+    that reaches back before the episode gives its first frame."""
     if asked is not None:
         return [start + o for o in asked]
     if task == "motion_continuation":
-        return [start - history, start] if history else [start]
+        return [max(0, start - history), start] if history else [start]
     if task == "motion_description":
         return [start, start + length - 1] if length > 1 else [start]
     return [start]
