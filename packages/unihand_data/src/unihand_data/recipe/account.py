@@ -20,7 +20,8 @@ from unihand_data.shards.tokens import VISUAL_TOKENS
 @dataclass
 class Tally:
     """Sums over some rows. ``images`` are those a model sees, over all samples; ``frames`` of ``taken`` robot rows are
-    the start frames that are kept."""
+    the start frames that are kept. ``said`` and ``shown`` count each sentence and each picture of a start frame once
+    (unmirrored), as the paper does when it compares text with vision."""
 
     episodes: int = 0
     conversations: int = 0
@@ -30,6 +31,8 @@ class Tally:
     text: int = 0
     supervised: int = 0
     images: int = 0
+    said: int = 0
+    shown: int = 0
 
     def add(self, other: Tally) -> Tally:
         for name, value in vars(other).items():
@@ -43,7 +46,8 @@ class Tally:
         return self.text + self.supervised + self.visual(resolution)
 
     def to_json(self, resolution: int, *, equivalent: bool = False) -> dict[str, Any]:
-        """``text_to_visual`` is 1 : n, the paper's way of saying it; None where there is no text or no image."""
+        """``text_to_visual`` is the n of 1 : n; None where there is no text or no image. ``trained`` is over all tokens
+        of the samples, which repeat a sentence at every start frame; ``stored`` counts sentences and pictures once."""
         words = self.text + self.supervised
         out: dict[str, Any] = {
             "episodes": self.episodes,
@@ -57,7 +61,8 @@ class Tally:
                 **{f"visual_{side}": self.visual(side) for side in VISUAL_TOKENS},
             },
             "text_to_visual": {
-                str(side): round(self.visual(side) / words, 3) if words and self.images else None
+                f"{how}_{side}": round(pictures * VISUAL_TOKENS[side] / text, 3) if text and pictures else None
+                for how, text, pictures in (("trained", words, self.images), ("stored", self.said, self.shown))
                 for side in VISUAL_TOKENS
             },
         }
@@ -93,8 +98,11 @@ class Account:
             total = np.bincount(kind, weights=frames[which], minlength=n)
             hours = np.bincount(kind, weights=rows.hours[which], minlength=n)
             talk = np.bincount(kind, weights=text[which], minlength=n)
+            said = np.bincount(kind, weights=rows.said[which], minlength=n)
             for i, k in enumerate(rows.kinds):
-                target[k] = Tally(int(count[i] - talk[i]), int(talk[i]), round(total[i]), float(hours[i]))
+                target[k] = Tally(
+                    int(count[i] - talk[i]), int(talk[i]), round(total[i]), float(hours[i]), said=round(said[i])
+                )
         self.rows_left_out.update(str(r) for r in rows.left_out[rows.left_out != ""])
         taken = (rows.left_out == "") & ~rows.twin
         for licence in sorted(set(rows.licence[taken])):

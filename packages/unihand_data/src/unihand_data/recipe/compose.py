@@ -171,12 +171,21 @@ def _notes(
             f"the floor of {selection.floor_hz:g} Hz alone keeps {selection.floor_share:.1%} of the robot frames, more "
             f"than the {selection.wanted:.0%} asked for; the floor wins"
         )
-    for s, share in zip(strata, weights.share):
-        if s["draws"] and abs(s["draws"] / settings.cycle - share) > 0.25 * share:
-            notes.append(
-                f"{s['name']}: a share of {share:.2e} is rounded to {s['draws']} of {settings.cycle} draws; a longer "
-                "`cycle` comes closer"
-            )
-        if s["visits"] > 10:
-            notes.append(f"{s['name']}: each sample is drawn {s['visits']:.0f} times per pass over the whole")
+    coarse = [
+        s["name"]
+        for s, share in zip(strata, weights.share)
+        if s["draws"] and abs(s["draws"] / settings.cycle - share) > 0.25 * share
+    ]
+    if coarse:
+        notes.append(
+            f"{len(coarse)} strata (as {coarse[0]}) have so small a share that whole draws of a cycle of "
+            f"{settings.cycle} miss it by more than a quarter; a longer `cycle` comes closer"
+        )
+    often = [s for s in strata if s["visits"] > 10]
+    if often:
+        most = max(often, key=lambda s: float(s["visits"]))
+        notes.append(
+            f"samples of {len(often)} strata are drawn more than ten times a pass, those of {most['name']} "
+            f"{most['visits']:.0f} times"
+        )
     return notes

@@ -93,7 +93,8 @@ def shares(recipe: dict[str, Any]) -> tuple[list[tuple[str, float]], list[tuple[
     ours = [("simulated", sum(s["weighted_hours"] for s in motion if s["origin"] == "sim") / whole)]
     for name, patterns in recipe["settings"]["collections"].items():
         mine = [s for s in motion if s["origin"] != "sim" and any(fnmatch(s["source"], p) for p in patterns)]
-        ours.append((name, sum(s["weighted_hours"] for s in mine) / whole))
+        if mine:
+            ours.append((name, sum(s["weighted_hours"] for s in mine) / whole))
     for side in (theirs, ours):
         side.append(("other real", 1 - sum(v for _, v in side) if whole != 1.0 or side is theirs else 0.0))
     return theirs, ours
@@ -152,7 +153,7 @@ def figure4_shares(sides: Sequence[tuple[str, list[tuple[str, float]]]]) -> str:
             x += (width - 16) * value
     bottom = 24 + 62 * len(sides) - 10
     for i, name in enumerate(names):
-        values = ", ".join(f"{dict(side).get(name, 0.0):.1%}" for _, side in sides)
+        values = ", ".join(f"{dict(side)[name]:.1%}" if name in dict(side) else "none" for _, side in sides)
         column, line = i % 2, i // 2
         out.append(_box(8 + 280 * column, bottom + 18 * line, 10, 10, colour[name]))
         out.append(

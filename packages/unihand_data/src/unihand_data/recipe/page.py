@@ -37,8 +37,8 @@ def write_page(folder: Path, recipe: dict[str, Any], plan: dict[str, Any] | None
     page = template.from_string((Path(__file__).parent / "recipe.html.j2").read_text()).render(
         recipe=recipe, plan=plan, amount=amount, svg=svg, table=table, resolution=resolution,
         tiles=_tiles(recipe, builds[1]), simulated=weighted["simulated_over"], frames=total["robot_frames"],
-        visits=charts.histogram(visits, "visits per sample and pass, by stratum"),
-        ratio=_ratio, percent=_percent,
+        visits=charts.histogram(visits, "visits per sample and pass, by stratum") if np.ptp(visits) > 0.01 else "",
+        ratio=_ratio, percent=_percent, some=_blank, groups=list(dict.fromkeys(r["group"] for r in table)),
     )  # fmt: skip
     path = folder / ("plan.html" if plan else "recipe.html")
     write_text(path, page)
@@ -57,7 +57,7 @@ def _tiles(recipe: dict[str, Any], build: figures.Build) -> list[tuple[str, str]
         (amount(taken["samples"]), "samples taken"),
         (amount(words), "text tokens taken"),
         (amount(taken["tokens"][f"visual_{resolution}"]), f"visual tokens taken at {resolution} px"),
-        (_ratio(taken["text_to_visual"][str(resolution)]), "text to visual"),
+        (_ratio(taken["text_to_visual"][f"stored_{resolution}"]), "text to visual, each once"),
         (str(build.embodiments), "robot embodiments that count"),
     ]
 
@@ -67,7 +67,13 @@ def _ratio(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+    return (
+        "-" if value is None else f"{value:.1%}" if value >= 0.01 or not value else f"{value:.2g}".replace("e-0", "e-")
+    )
+
+
+def _blank(value: float) -> str:
+    return amount(value) if value else ""
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from unihand_data.recipe.directory import ShardDir, check_ids
 from unihand_data.shards.id_index import IdIndex, id_keys
 
 EPISODE_COLUMNS = (
     "episode_id", "parent_id", "recording_id", "source", "domain", "origin", "embodiment", "licence", "shareable",
-    "split", "rate_hz", "frames", "duration_s",
+    "split", "rate_hz", "frames", "duration_s", "language",
 )  # fmt: skip
 
 
@@ -63,6 +64,7 @@ class Rows:
     rate_hz: np.ndarray
     frames: np.ndarray
     hours: np.ndarray
+    said: np.ndarray  # text tokens (bytes / 4) of an episode's sentences, each once and without paraphrases
     starts: dict[tuple[int, str], int]  # (directory, table) -> first row
     lookups: dict[tuple[int, str], IdIndex]
     signatures: list[Signature] = field(default_factory=list)
@@ -146,6 +148,7 @@ class _Collect:
             rate_hz=batch.column("rate_hz").to_numpy(zero_copy_only=False),
             frames=batch.column("frames").to_numpy(zero_copy_only=False).astype(np.int64),
             hours=batch.column("duration_s").to_numpy(zero_copy_only=False) / 3600,
+            said=_said(batch.column("language")),
         )
 
     def conversations(self, batch: pa.RecordBatch, url: str) -> None:
@@ -169,6 +172,7 @@ class _Collect:
             rate_hz=np.ones(n),
             frames=np.zeros(n, np.int64),
             hours=np.zeros(n),
+            said=np.zeros(n, np.int64),
         )
 
     def signatures_of(self, number: int, directory: ShardDir) -> None:
@@ -206,7 +210,7 @@ class _Collect:
 
         whole, real = np.zeros(0, np.int64), np.zeros(0)
         empty = {"ids": np.zeros((0, 2), "u8"), "split": np.zeros(0, object), "licence": np.zeros(0, object)}
-        names = ("directory", "kind", "recording", "twin", "parent", "shareable", "rate_hz", "frames", "hours")
+        names = ("directory", "kind", "recording", "twin", "parent", "shareable", "rate_hz", "frames", "hours", "said")
         flat = {n: joined(n, real if n in ("rate_hz", "hours") else whole) for n in names}
         asked = np.concatenate(self.questions) if self.questions else np.zeros(0, "u8")
         askers = np.concatenate(self.askers) if self.askers else whole
@@ -220,6 +224,16 @@ class _Collect:
 def _words(values: list[str]) -> np.ndarray:
     """Few words, many rows: one string object for each word."""
     return np.array([sys.intern(v) for v in values], object)
+
+
+def _said(language: pa.ListArray) -> np.ndarray:
+    """(N,) tokens of the sentences of each row by bytes / 4, paraphrases left out."""
+    lines = language.flatten()
+    own = pc.equal(lines.field("paraphrase_id").fill_null(0), 0).to_numpy(zero_copy_only=False)
+    size = pc.binary_length(lines.field("text")).fill_null(0).to_numpy(zero_copy_only=False)
+    count = pc.list_value_length(language).fill_null(0).to_numpy(zero_copy_only=False)
+    row = np.repeat(np.arange(len(language)), count)
+    return np.bincount(row, weights=np.ceil(size / 4) * own, minlength=len(language)).astype(np.int64)
 
 
 def question_hashes(media: list[dict[str, Any]], turns: list[dict[str, str]]) -> list[int]:

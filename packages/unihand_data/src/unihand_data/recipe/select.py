@@ -139,7 +139,8 @@ class SampleStream:
         records: np.ndarray | None = None
         for kind in np.unique(self.rows.kind[row]):
             mine = self.rows.kind[row] == kind
-            found, chosen = (_tally(values, which, task) for which in (mine, mine & keep))
+            once = ~self.rows.twin[row]
+            found, chosen = (_tally(values, which, which & once, task) for which in (mine, mine & keep))
             self.account.count_samples(self.rows.kinds[kind], task, found, chosen)
             if not chosen.samples:
                 continue
@@ -206,10 +207,14 @@ def _words(batch: pa.RecordBatch, name: str) -> np.ndarray:
     return batch.column(name).to_numpy(zero_copy_only=False)
 
 
-def _tally(values: dict[str, np.ndarray], which: np.ndarray, task: str) -> Tally:
+def _tally(values: dict[str, np.ndarray], which: np.ndarray, once: np.ndarray, task: str) -> Tally:
+    """Sums over ``which``; what is shown and said once over ``once``: pictures of generation samples (every start frame
+    has one), and a conversation's own pictures and words. Sentences of episodes are counted with their rows."""
+    text, supervised = (int(values[name][which].sum()) for name in ("tokens_text", "tokens_answer"))
+    talk = task == "vision_text"
     return Tally(
-        samples=int(which.sum()),
-        text=int(values["tokens_text"][which].sum()),
-        supervised=int(values["tokens_answer"][which].sum()),
+        samples=int(which.sum()), text=text, supervised=supervised,
         images=int(values["images_per_time"][which].sum()) * IMAGE_TIMES[task],
-    )
+        said=text + supervised if talk else 0,
+        shown=int(values["images_per_time"][once].sum()) if talk or task == "motion_generation" else 0,
+    )  # fmt: skip

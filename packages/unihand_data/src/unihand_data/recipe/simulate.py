@@ -59,6 +59,7 @@ class Published(Settings):
     episode_s: dict[str, float]
     samples_per_start_frame: int
     descriptions_per_s: float
+    said_tokens_per_s: dict[str, float]
     text_tokens: dict[str, float]
     answer_tokens: dict[str, float]
     robot_views: float
@@ -101,6 +102,7 @@ def simulate(
     tally = Tally(
         conversations=round(amounts.conversations), samples=round(amounts.conversations),
         text=round(amounts.text_of_vision_text), images=round(amounts.images_of_vision_text),
+        said=round(amounts.text_of_vision_text), shown=round(amounts.images_of_vision_text),
     )  # fmt: skip
     account.found[talk], account.taken[talk] = Tally().add(tally), Tally().add(tally)
     account.by_task[talk, "vision_text"] = tally
@@ -135,8 +137,11 @@ def _motion(
     """Tallies and strata of motion data of one kind."""
     frames = hours * 3600 * rate
     episodes = round(hours * 3600 / a.episode_s[kind.domain])
-    account.found[kind] = Tally(episodes=episodes, frames=round(frames), hours=hours)
-    account.taken[kind] = Tally(episodes=episodes, frames=round(frames * share), hours=hours)
+    said = round(hours * 3600 * a.said_tokens_per_s[kind.domain])
+    account.found[kind] = Tally(episodes, 0, round(frames), hours, said=said, shown=round(frames * views))
+    account.taken[kind] = Tally(
+        episodes, 0, round(frames * share), hours, said=said, shown=round(frames * share * views)
+    )
     strata = []
     for task in (*PER_FRAME, "motion_description"):
         each = a.samples_per_start_frame / 2 * frames if task in PER_FRAME else hours * 3600 * a.descriptions_per_s
