@@ -20,7 +20,7 @@ NAMES = [n for n in spec_names() if load_spec(n).container == "lerobot"]
 #: one folder of OXE-AugE serves all its robots
 FOLDERS = [n for n in NAMES if not n.startswith("oxe_auge_")] + ["oxe_auge_panda"]
 #: robots of RoboCOIN share their blocks, so one is enough for what takes long
-CHECKED = [n for n in FOLDERS if not n.startswith("robocoin_") or n == "robocoin_aida_l"]
+CHECKED = [n for n in FOLDERS if n == "robocoin_aida_l" or (n != "agibot_world_state" and "robocoin" not in n)]
 
 
 @pytest.fixture(scope="module")
