@@ -34,6 +34,12 @@ def expected(job, pictures, tmp_path_factory):
     return held
 
 
+def rows_of(held) -> tuple:
+    """Everything but the encoded bytes: libx264's of these pictures were seen to differ between runs that had the same
+    joined file (which ``tests/unihand_data/jobs/test_joined.py`` compares byte for byte)."""
+    return held.episodes, held.samples, held.rejects, held.summary["frames"], held.summary["episodes"]
+
+
 def joined(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.mkv"))
 
@@ -54,7 +60,7 @@ def test_a_joined_video_goes_with_its_last_clip_and_not_at_the_end_of_the_run(
     assert job.run_here(pictures, tmp_path / "out").code == 0
     assert there == [1, 0, 1, 0]  # two clips of one take, then of the other
     assert not list((tmp_path / "out" / "_job" / "work" / "joined").iterdir())
-    assert job.holds(tmp_path / "out") == expected
+    assert rows_of(job.holds(tmp_path / "out")) == rows_of(expected)
 
 
 def test_a_clip_that_is_rejected_lets_go_of_its_video_too(job, pictures, tmp_path, monkeypatch):
@@ -82,7 +88,7 @@ def test_a_video_that_was_deleted_between_the_stages_is_joined_again_and_gives_t
     monkeypatch.setattr(ScreenClip, "__call__", screen)
     assert job.run_here(pictures, tmp_path / "out").code == 0
     assert len(deleted) == 4
-    assert job.holds(tmp_path / "out") == expected
+    assert rows_of(job.holds(tmp_path / "out")) == rows_of(expected)
     assert joined(tmp_path / "out") == []
 
 
@@ -118,7 +124,7 @@ def test_with_a_bucket_as_output_another_machine_goes_on_without_a_shared_disk(
     machine("second")
     assert not os.path.exists(first / "unihand_work" / "joined")
     assert job.run_here(pictures, output).code == 0
-    assert job.holds(output).ids == expected.ids
+    assert rows_of(job.holds(output)) == rows_of(expected)
     assert joined(tmp_path) == []
 
 

@@ -13,7 +13,7 @@ from unihand_data.geometry.camera import CameraTrack
 from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.hawor_config import HaworReadSettings, HaworSettings
 from unihand_data.hands.track import HandTrack
-from unihand_data.jobs import human_stages
+from unihand_data.jobs import human_split, human_stages
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.runner.stage import Unit
@@ -67,8 +67,8 @@ def test_a_corrected_annotation_of_the_same_video_makes_other_clips(stage):
 def test_the_assumed_field_of_view_is_that_of_the_estimator_in_use():
     base = HumanVideoSettings()
     wide = base.model_copy(update={"hawor": HaworSettings(assumed_hfov_deg=120), "hand_estimator": "hawor"})
-    assert human_stages._assumed_hfov_deg(base) == base.hands.assumed_hfov_deg
-    assert human_stages._assumed_hfov_deg(wide) == 120
+    assert human_split._assumed_hfov_deg(base) == base.hands.assumed_hfov_deg
+    assert human_split._assumed_hfov_deg(wide) == 120
 
 
 @pytest.mark.parametrize(("own", "expected"), [(None, "/mano"), ("/mine", "/mine")])

@@ -9,37 +9,27 @@ mirroring is last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from unihand_data import __version__
-from unihand_data.config import content_hash
 from unihand_data.curate.annotate import Words
-from unihand_data.curate.clip_state import ClipState, Origin
+from unihand_data.curate.clip_state import ClipState
 from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentence
 from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.estimator import HandEstimator, HandResult
-from unihand_data.ids import make_id
 from unihand_data.jobs.deferred import Deferred
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.human_split import HumanStage
+from unihand_data.jobs.human_split import OpenAndSplit as OpenAndSplit  # the pages name all stages through this module
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.model_files import check_worker
-from unihand_data.language.motion_rules import MOTION_RULES_VERSION
 from unihand_data.language.relevance import screen_motion
-from unihand_data.language.templates import TEMPLATES_VERSION
 from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow, StagedRows
-from unihand_data.shards.schema import SCHEMA_VERSION
-from unihand_data.sources.recording import HumanSource, Narration, Recording
-from unihand_data.video.clip import ClipRef
-
-#: versions of what words and samples depend on besides the settings; the mirror's is in the twin's own provenance
-STAGE_VERSIONS = {"motion_rules": MOTION_RULES_VERSION, "templates": TEMPLATES_VERSION}
 
 
 def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
@@ -53,144 +43,7 @@ def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
     )
 
 
-class _Stage:
-    def __init__(self, settings: HumanVideoSettings):
-        self.settings = settings
-
-    def close(self) -> None:
-        """Nothing to let go of by default."""
-
-
-class OpenAndSplit(_Stage):
-    """Recording -> clips: one decoding pass finds damage and shot cuts, then clips of at most ten seconds are planned
-    on narration bounds. A fisheye camera gets the pinhole it will be rectified to."""
-
-    def __init__(self, settings: HumanVideoSettings, source: Callable[[], HumanSource], joined: JoinedVideos):
-        super().__init__(settings)
-        from unihand_data.video.worker import VideoWorker
-
-        self.source, self.joined = source(), joined
-        check_worker(settings, self.source.spec)
-        self.video = VideoWorker(settings.video.worker)
-        self.version = content_hash(settings)
-
-    def __call__(self, unit: Unit) -> list[Unit]:
-        recording = self.source.open(unit.body)
-        if recording.video is None:
-            raise Reject(
-                Reason.MISSING_FILE,
-                f"{unit.uri}: the annotation's video is not here; lay it there or name its folder (--set videos=...)",
-            )
-        if not recording.extra.get("joined"):
-            return self._clips(unit, recording)
-        self.joined.shrink(keep=recording.video)
-        made = recording.video
-        try:
-            with self.joined.video(made, recording.item, unit.id) as recording.video:
-                clips = self._clips(unit, recording)
-            self.joined.mark(made, [clip.id for clip in clips])
-        finally:
-            self.joined.release(made, unit.id)
-        for clip in clips:
-            clip.body.joined = recording.item
-        return clips
-
-    def _clips(self, unit: Unit, recording: Recording) -> list[Unit]:
-        from unihand_data.video.segment import plan_clips
-
-        assert recording.video is not None
-        video = self.settings.video
-        scan = self.video.scan(recording.video, video.scan)
-        plan = plan_clips(
-            scan.info.pts, scan.cuts, recording.narrations, scan.damaged, video.segment, name=recording.item.uri
-        )
-        losses = [*recording.extra.get("rejects", []), *scan.losses(), *plan.losses]
-        clips = [self._unit(unit, recording, scan.clip(i0, i1), scan.info.fps) for i0, i1 in plan]
-        if not clips:
-            why = losses[0] if losses else Reject(Reason.TOO_SHORT, f"{unit.uri}: nothing is long enough for a clip")
-            raise Reject(why.reason, why.message, frames=scan.info.frames, duration_s=scan.info.duration_s)
-        clips[0].rejects = [*unit.rejects, *losses]  # they travel with the first clip, so that they are written once
-        return clips
-
-    def _unit(self, unit: Unit, recording: Recording, ref: ClipRef, fps: float) -> Unit:
-        from unihand_data.hands.mediapipe_estimator import view_camera
-        from unihand_data.video.undistort import rectified_intrinsics
-
-        ref.intrinsics = recording.intrinsics or view_camera(ref, _assumed_hfov_deg(self.settings))
-        if (ref.intrinsics.width, ref.intrinsics.height) != (ref.width, ref.height):
-            raise Reject(
-                Reason.CONTRADICTION,
-                f"{unit.uri}: intrinsics are for {ref.intrinsics.width}x{ref.intrinsics.height}, the picture is "
-                f"{ref.width}x{ref.height}",
-            )
-        if ref.intrinsics.model != "none":
-            ref.undistort_to = rectified_intrinsics(ref.intrinsics, hfov_deg=self.settings.video.rectified_hfov_deg)
-        # the same video with a corrected annotation is other content
-        annotation = [recording.extra["annotation_id"]] if "annotation_id" in recording.extra else []
-        span = (round(ref.t0 * 1e6), round(ref.t1 * 1e6))
-        clip_id = make_id("clip", recording.content_id, *span, self.version, *annotation)
-        clip = ClipState(
-            clip_id=clip_id,
-            origin=Origin(
-                recording_id=recording.recording_id,
-                content_id=recording.content_id,
-                dataset=recording.item.dataset,
-                uri=recording.item.uri,
-                setting=recording.setting,
-                licence=recording.licence,
-                shareable=recording.shareable,
-                suite=recording.suite,
-                task_id=recording.task_id,
-                split_group=f"{recording.item.dataset}:{recording.split_group}" if recording.split_group else "",
-            ),
-            clip=ref,
-            fps=fps,
-            narrations=_narrations_on_clip(recording.narrations, ref.t0, ref.t1 + 1.0 / fps),
-            annotated=_annotated(recording, ref, self.settings.mano_dir),
-            provenance={
-                "item": unit.item,
-                "schema": SCHEMA_VERSION,
-                "code": __version__,
-                "stages": STAGE_VERSIONS,
-                "config": self.version,
-                "models": self.settings.model_files,
-                "t0": ref.t0,
-                "t1": ref.t1,
-                "intrinsics": ref.intrinsics.source,
-            },
-        )
-        return Unit(clip_id, unit.item, f"{recording.item.uri}#t={ref.t0:.3f},{ref.t1:.3f}", clip)
-
-    def close(self) -> None:
-        self.video.close()
-
-
-def _assumed_hfov_deg(settings: HumanVideoSettings) -> float:
-    """Of the estimator in use, where the source brings no intrinsics."""
-    estimator = settings.hawor if settings.hand_estimator == "hawor" else settings.hands
-    return estimator.assumed_hfov_deg
-
-
-def _narrations_on_clip(narrations: list[Narration], t0: float, t1: float) -> list[Narration]:
-    """Narrations that touch [t0, t1), cut to it and shifted to the clip's clock."""
-    out = []
-    for n in narrations:
-        a, b = max(n.t0, t0), min(n.t1, t1)
-        if b - a > 1e-3:
-            out.append(replace(n, t0=a - t0, t1=b - t0))
-    return out
-
-
-def _annotated(recording: Recording, ref: ClipRef, mano_dir: str | None) -> HandResult | None:
-    """Hands and camera the data set brings, on the clip's frames; None when it brings no hands."""
-    if not recording.hands:
-        return None
-    from unihand_data.hands.annotated import annotated_result
-
-    return annotated_result(recording, ref, mano_dir)
-
-
-class ReconstructHands(_Stage):
+class ReconstructHands(HumanStage):
     """Wrist pose, theta and keypoints per frame and hand (paper: MANO by HaWoR; here the estimator is a setting)."""
 
     def __init__(self, settings: HumanVideoSettings, work_dir: str, joined: JoinedVideos):
@@ -238,7 +91,7 @@ def _hand_estimator(settings: HumanVideoSettings) -> HandEstimator:
     return MediaPipeEstimator(settings.hands)
 
 
-class EstimateCamera(_Stage):
+class EstimateCamera(HumanStage):
     """Camera-to-world poses: the data set's, the hand estimator's, or the CPU default with hands masked out."""
 
     def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
@@ -262,7 +115,7 @@ class EstimateCamera(_Stage):
         self.estimator.close()
 
 
-class ScreenClip(_Stage):
+class ScreenClip(HumanStage):
     """Motion-quality filter, then the CPU's answer to 'is this manipulation at all' (3.1, steps 2 and 3)."""
 
     def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
@@ -294,7 +147,7 @@ class ScreenClip(_Stage):
                 raise _clip_reject(clip, reject.reason, reject.message)
 
 
-class EncodeClip(_Stage):
+class EncodeClip(HumanStage):
     """The short-GOP file the shard will store; its bytes enter the media table at the commit. ``media_dir`` is a
     folder or URL that the committer reaches too."""
 
@@ -319,7 +172,7 @@ class EncodeClip(_Stage):
         self.video.close()
 
 
-class AnnotateClip(_Stage):
+class AnnotateClip(HumanStage):
     """Dual-level words (per second, per chunk) and a language model's verdict on relevance (3.1, steps 1 and 3)."""
 
     def __init__(self, settings: HumanVideoSettings, work_dir: str):
@@ -380,7 +233,7 @@ class AnnotateClip(_Stage):
         self.annotator.close()
 
 
-class BuildRows(_Stage):
+class BuildRows(HumanStage):
     """Episode row, mirror twin (3.1, step 4) and the samples of the three task families."""
 
     def __init__(self, settings: HumanVideoSettings):
