@@ -27,3 +27,23 @@ def test_a_config_that_is_no_text_file_is_refused_by_name(tmp_path, content):
     names = argparse.Namespace(config=str(config), set=[], dataset=None, engine=None, new_version=False)
     with pytest.raises(SettingsError, match=r"my\.yaml"):
         settings_from(HumanVideoSettings, default, names)
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "words"),
+    [
+        ("{}", ["motion.max_gap=1"], "--set motion.max_gap=1: motion.max_gap: "),
+        ("{}", ["motion=5"], "--set motion=5: motion: "),
+        ("{}", ["mirror=perhaps"], "--set mirror=perhaps: mirror: "),
+        ("motion: {max_gap: 1}", ["mirror=false"], "my.yaml: motion.max_gap: "),
+    ],
+)
+def test_an_error_of_a_setting_names_what_set_it(tmp_path, config, given, words):
+    (tmp_path / "my.yaml").write_text(config)
+    (tmp_path / "default.yaml").write_text("{}")
+    named = argparse.Namespace(
+        config=str(tmp_path / "my.yaml"), set=given, dataset=None, engine=None, new_version=False
+    )
+    with pytest.raises(SettingsError) as caught:
+        settings_from(HumanVideoSettings, tmp_path / "default.yaml", named)
+    assert words in str(caught.value)

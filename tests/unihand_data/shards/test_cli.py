@@ -92,6 +92,27 @@ def test_view_writes_a_rerun_recording(tmp_path, shard, make, clip):
     assert (tmp_path / "o.rrd").stat().st_size > 10_000
 
 
+def test_a_path_that_cannot_be_used_is_one_sentence_and_code_2(tmp_path, shard, make, clip, capsys):
+    (tmp_path / "film.mp4").write_bytes(b"x")
+    episode = hands_episode(make, clip.media_id).episode_id
+    for command in (
+        ["inspect", str(tmp_path / "film.mp4")],
+        ["validate", str(tmp_path / "film.mp4")],
+        ["export", shard, str(tmp_path / "film.mp4" / "out")],
+        ["view", shard, episode, "--out", str(tmp_path / "film.mp4" / "x.mp4")],
+    ):
+        assert cli.main(command) == 2, command
+        said = capsys.readouterr().err
+        assert "film.mp4" in said
+        assert said.count("\n") == 1
+
+
+def test_view_makes_the_folder_it_writes_to(tmp_path, shard, make, clip):
+    out = tmp_path / "new" / "folder" / "x.mp4"
+    assert cli.main(["view", shard, hands_episode(make, clip.media_id).episode_id, "--out", str(out)]) == 0
+    assert out.is_file()
+
+
 def test_export_goes_into_a_new_directory_only(tmp_path, shard, capsys):
     assert cli.main(["export", shard, str(tmp_path / "lerobot")]) == 0
     assert json.loads(capsys.readouterr().out)["episodes"] == 1

@@ -18,6 +18,7 @@ from unihand_data.commands.retry import retry
 from unihand_data.commands.show import inspect, validate
 from unihand_data.commands.view import view
 from unihand_data.errors import DatasetRefused
+from unihand_data.runner.environment import fault_of
 from unihand_data.shards.errors import ShardError
 
 COMMANDS: dict[str, Any] = {
@@ -39,6 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (ShardError, DatasetRefused) as error:
         sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{where}{error.strerror or error}\n")
+        return 2
+    except Exception as error:
+        if (fault := fault_of(error)) is None:
+            raise
+        sys.stderr.write(f"{fault}\n")
         return 2
 
 

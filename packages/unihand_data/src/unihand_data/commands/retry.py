@@ -64,5 +64,7 @@ def _list(store: Store, manifest: mf.Manifest, limit: int) -> None:
             lines = first.setdefault(r["reason"], [])
             if len(lines) < limit:
                 lines.append(f"  {r['item']}  {r['level']}  {r['stage']}  {r['message']}\n")
+    if not counts:
+        sys.stdout.write("no rejects\n")
     for name in sorted(counts):
         sys.stdout.write(f"{name}: {counts[name]}\n{''.join(first[name])}")

@@ -43,6 +43,7 @@ def view(
         row = reader.episode(_one(reader, episode))
         chosen = _camera(row, camera)
         target = out or Path(f"{row.episode_id}.{'rrd' if rerun else 'mp4'}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         if rerun:
             write_rerun(target, reader, row, chosen)
         else:

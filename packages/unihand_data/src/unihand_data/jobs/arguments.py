@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
-from unihand_data.config import Settings, SettingsError, load_settings
+from unihand_data.config import Settings, SettingsError
 from unihand_data.errors import DatasetRefused
 from unihand_data.ids import make_id
 from unihand_data.runner import paths
@@ -102,19 +103,33 @@ def parse(argv: list[str], description: str) -> tuple[JobArguments, argparse.Nam
 def settings_from(model: type[T], default: Path, names: argparse.Namespace) -> T:
     """The page's YAML, then ``--config``, then ``--set`` and the named options; later ones win key by key."""
     data = _mapping(default)
+    where = {"": str(default)}
     if names.config:
         _merge(data, _mapping(Path(names.config)))
+        where[""] = names.config
     for text in names.set:
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise SettingsError(f"--set {text}: write KEY=VALUE, for example --set motion.max_gap_s=1.5")
         _merge(data, _nested(key.split("."), _value(text, value)))
+        where[key] = f"--set {text}"
     for option, keys in (("dataset", ["dataset"]), ("engine", ["runner", "engine"])):
         if getattr(names, option):
             _merge(data, _nested(keys, getattr(names, option)))
+            where[".".join(keys)] = f"--{option}"
     if names.new_version:
         _merge(data, _nested(["runner", "new_version"], True))
-    return load_settings(model, names.config or default, data)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        said = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        raise SettingsError("; ".join(f"{_given_by(key, where)}: {key}: {text}" for key, text in said)) from error
+
+
+def _given_by(key: str, where: dict[str, str]) -> str:
+    """Who set the setting at fault: the option whose key is it, holds it or lies in it (the longest), else the file."""
+    near = [k for k in where if k and (f"{key}.".startswith(f"{k}.") or f"{k}.".startswith(f"{key}."))]
+    return where[max(near, key=len, default="")]
 
 
 def _mapping(path: Path) -> dict[str, Any]:
