@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from unihand_data.shards.catalogue import inspect
+
 
 def refused(ran) -> str:
     """The sentence of a refusal."""
@@ -162,3 +164,5 @@ def test_other_content_settings_are_refused_unless_a_new_version_is_asked_for(jo
     assert set(first.episodes) < set(both.episodes)
     assert len(both.episodes) == 2 * len(first.episodes)
     assert both.media == first.media, "the same pictures are stored once"
+    counted = inspect(output)
+    assert (counted["inputs"], counted["written"], counted["rejected"]) == (1, 1, 0), "one item, whatever its versions"
