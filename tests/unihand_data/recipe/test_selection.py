@@ -116,7 +116,7 @@ def test_caps_and_floors_hold_together():
     assert hours["fine"] / text <= 0.5 + 1e-6
     assert hours["plan"] / text >= 0.1 - 1e-6
     assert text / sum(hours.values()) >= 0.2 - 1e-6
-    assert {b["name"] for b in found.bounds} == {
+    assert {b["name"] for b in found.bounds} == {  # the shipped one for OXE-AugE has nothing to bound here
         "caps.simulated", "caps.sources.oxe", "caps.pillars.general", "floors.pillars.planning",
         "floors.domains.vision_text",
     }  # fmt: skip
@@ -167,3 +167,11 @@ def test_names_that_nothing_has_are_refused():
 def test_settings_out_of_range_or_unknown_are_refused(wrong):
     with pytest.raises(ValidationError):
         RecipeSettings.model_validate(wrong)
+
+
+def test_a_pattern_caps_what_matches_it_together_and_null_switches_a_shipped_cap_off():
+    data = [mass("oxe_auge", hours=50.0), mass("bridge", hours=50.0), mass("ego", "human")]
+    capped = weigh(data, RecipeSettings())
+    assert capped.weighted_hours[0] / capped.weighted_hours[:2].sum() == pytest.approx(0.05)
+    free = weigh(data, RecipeSettings(caps={"sources": {"oxe_auge*": None}}))
+    assert np.allclose(free.visits, 1)

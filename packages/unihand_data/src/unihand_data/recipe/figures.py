@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from html import escape
 from typing import Any
 
@@ -91,8 +91,10 @@ def shares(recipe: dict[str, Any]) -> tuple[list[tuple[str, float]], list[tuple[
     motion = [s for s in recipe["strata"] if s["domain"] != "vision_text"]
     whole = sum(s["weighted_hours"] for s in motion) or 1.0
     ours = [("simulated", sum(s["weighted_hours"] for s in motion if s["origin"] == "sim") / whole)]
+    rest = [s for s in motion if s["origin"] != "sim"]
     for name, patterns in recipe["settings"]["collections"].items():
-        mine = [s for s in motion if s["origin"] != "sim" and any(fnmatch(s["source"], p) for p in patterns)]
+        mine = [s for s in rest if any(fnmatchcase(s["source"], p) for p in patterns)]
+        rest = [s for s in rest if s not in mine]
         if mine:
             ours.append((name, sum(s["weighted_hours"] for s in mine) / whole))
     for side in (theirs, ours):

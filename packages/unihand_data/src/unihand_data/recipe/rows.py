@@ -185,7 +185,9 @@ class _Collect:
             for row, text in zip(found, batch.column("provenance").to_pylist()):
                 if '"motion_signature"' not in (text or ""):
                     continue
-                given: dict[str, Any] = json.loads(text)["motion_signature"]
+                given: dict[str, Any] | None = json.loads(text)["motion_signature"]
+                if given is None:  # a row without path and joints
+                    continue
                 bands = [int(b, 16) & (1 << 64) - 1 for b in given["bands"]]
                 vector = np.asarray(given["vector"], np.float32)
                 self.signatures.append(Signature(start + int(row), bands, vector, float(given["duration"])))

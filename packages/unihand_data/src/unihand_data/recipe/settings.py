@@ -32,7 +32,11 @@ class Caps(Settings):
 
     simulated: Share | None = Field(default=0.26, description="simulated over human + robot (paper 3.2: 26 %)")
     domains: dict[Domain, Share] = Field(default={}, description="domain over everything")
-    sources: dict[str, Share] = Field(default={}, description="source over its domain")
+    sources: dict[str, Share | None] = Field(
+        default={"oxe_auge*": 0.05},
+        description="source over its domain; a name with * is all that match together; null switches one off. The "
+        "default: one recording re-drawn as eight robots is no eight recordings",
+    )
     pillars: dict[Pillar, Share] = Field(default={}, description="pillar over vision-text")
 
 
@@ -40,7 +44,7 @@ class Floors(Settings):
     """Lower bounds on weighted hours, with the denominators of :class:`Caps`."""
 
     domains: dict[Domain, Share] = Field(default={})
-    sources: dict[str, Share] = Field(default={})
+    sources: dict[str, Share | None] = Field(default={})
     pillars: dict[Pillar, Share] = Field(default={})
 
 
@@ -92,8 +96,8 @@ class RecipeSettings(Settings):
     exclude_licences: list[str] = Field(default=[])
     embodiment_min_hours: float = Field(default=10.0, ge=0, description="an embodiment counts from here up (paper 3.2)")
     collections: dict[str, list[str]] = Field(
-        default={"Open X-Embodiment": ["oxe_*"], "AgiBot World": ["agibot*"]},
-        description="names of sources (with *) that the figures show as one; weights do not depend on it",
+        default={"OXE-AugE": ["oxe_auge*"], "Open X-Embodiment": ["oxe_*"], "AgiBot World": ["agibot_world*"]},
+        description="names of sources (with *) that the figures show as one, the first that fits; no weight depends on it",
     )
     cycle: int = Field(default=65536, ge=16, le=1 << 22, description="draws after which the proportions are exact")
 
@@ -102,9 +106,9 @@ class RecipeSettings(Settings):
         for kind in ("domains", "sources", "pillars"):
             caps, floors = getattr(self.caps, kind), getattr(self.floors, kind)
             for name in set(caps) & set(floors):
-                if floors[name] > caps[name]:
+                if floors[name] and caps[name] and floors[name] > caps[name]:
                     raise ValueError(f"floors.{kind}.{name} {floors[name]} is above its cap {caps[name]}")
-            if sum(floors.values()) > 1 and kind != "sources":
+            if kind != "sources" and sum(floors.values()) > 1:
                 raise ValueError(f"floors.{kind} sum to more than 1")
         return self
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -136,9 +137,10 @@ def _bounds(strata: Sequence[Mass], settings: RecipeSettings) -> list[Bound]:
     for cap, kind, given in ((True, "caps", settings.caps), (False, "floors", settings.floors)):
         for part, value in given.domains.items():
             out.append(Bound(f"{kind}.domains.{part}", domain == part, everything, value, cap))
-        for name, value in given.sources.items():
-            whole = np.isin(domain, domain[source == name])
-            out.append(Bound(f"{kind}.sources.{name}", source == name, whole, value, cap))
+        for name, share in given.sources.items():
+            group = np.array([fnmatchcase(s.source, name) for s in strata], bool)
+            if share is not None and (group.any() or "*" not in name):
+                out.append(Bound(f"{kind}.sources.{name}", group, np.isin(domain, domain[group]), share, cap))
         for third, value in given.pillars.items():
             out.append(Bound(f"{kind}.pillars.{third}", text & (pillar == third), text, value, cap))
     return out
@@ -164,5 +166,5 @@ def _known_names(have: set[str], settings: RecipeSettings) -> None:
         ("floors.sources", settings.floors.sources),
     ):
         for name in names:
-            if name not in have:
+            if name not in have and not ("*" in name and key != "sources"):
                 raise SettingsError(f"{key}.{name}: no directory has this source; there are {', '.join(sorted(have))}")
