@@ -142,3 +142,28 @@ def test_the_plan_says_what_is_read_as_what_and_runs_nothing(page, tmp_path, cap
     assert "gr00t_gr1 (gr1), 2 episodes, licence Apache-2.0" in said
     assert "convert" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_lerobot_export_of_an_ingested_set_reads_back_to_the_same_values(page, tmp_path):
+    """Through the robot reader of LeRobot v3.0: state, action, masks, sentences and pictures' place."""
+    from unihand_data.shards.export.lerobot3 import export
+    from unihand_data.sources.listing import list_files
+    from unihand_data.sources.robot.readers.lerobot import LeRobotReader
+
+    generate("bridge_lerobot", tmp_path / "in", seed=2, episodes=3)
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    reader = ShardReader(str(tmp_path / "out"))
+    export(reader, tmp_path / "lerobot")
+    rows = [reader.episode(i) for i in reader.episode_ids]
+    found = LeRobotReader.find(str(tmp_path / "lerobot"), list_files(str(tmp_path / "lerobot")))[0]
+    assert not found.problems
+    assert found.version == "v3.0"
+    back = LeRobotReader(str(tmp_path / "lerobot"), found, load_spec("bridge_lerobot"))
+    episodes = [back.open(item) for item in back.items()]
+    assert len(episodes) == len(rows)
+    for episode in episodes:
+        state = episode.columns["observation.state"].astype(np.float32)
+        row = next(r for r in rows if np.array_equal(r.state, state))
+        assert np.array_equal(episode.columns["action"].astype(np.float32), row.action)
+        assert np.array_equal(episode.columns["action_mask"] > 0, row.action_mask)
+        assert {t.text for t in episode.texts} <= {t.text for t in row.language}
