@@ -9,8 +9,6 @@ given too: those of the loop over those of every process of the job (driver, wor
 many loops in as many processes reach at once: two virtual CPUs are often two threads of one core. Goals: at least 0.95
 of the loop with one CPU, 1.9 with two. Memory: the driver's peak for an input and for one ten times as long, with
 stages that cost nothing.
-
-``plain_loop`` and ``ray_job`` take any stages; the benchmark of a real pipeline calls them with its own.
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +31,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
+from pipeline_timing import cpu_seconds  # type: ignore[import-not-found]  # noqa: E402
 from unihand_data.ids import make_id  # noqa: E402
 from unihand_data.runner import paths, submit  # noqa: E402
 from unihand_data.runner.job import run_job  # noqa: E402
@@ -105,26 +103,9 @@ class Timing:
     cpu: float
 
 
-def cpu_seconds() -> float:
-    """User and system time of this process and everything it started."""
-    import psutil
-
-    total = 0.0
-    me = psutil.Process()
-    for process in [me, *me.children(recursive=True)]:
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
-
-
-def plain_loop(stages: list[StageSpec], units: Iterable[Unit], warm: Iterable[Unit] = ()) -> Timing:
-    """The bare loop; ``warm`` goes through first, untimed, so that models are loaded as they are in the job."""
+def plain_loop(stages: list[StageSpec], units: Iterable[Unit]) -> Timing:
+    """The bare loop."""
     built = [spec.build() for spec in stages]
-    for unit in warm:
-        first = [unit]
-        for stage in built:
-            first = [result for one in first for result in stage(one)]
     cpu, started, out = cpu_seconds(), time.perf_counter(), 0
     for unit in units:
         now = [unit]
