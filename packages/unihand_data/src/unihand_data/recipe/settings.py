@@ -97,7 +97,7 @@ class RecipeSettings(Settings):
     embodiment_min_hours: float = Field(default=10.0, ge=0, description="an embodiment counts from here up (paper 3.2)")
     collections: dict[str, list[str]] = Field(
         default={"OXE-AugE": ["oxe_auge*"], "Open X-Embodiment": ["oxe_*"], "AgiBot World": ["agibot_world*"]},
-        description="names of sources (with *) that the figures show as one, the first that fits; no weight depends on it",
+        description="sources (with *) that the figures show as one, the first that fits; not a weight",
     )
     cycle: int = Field(default=65536, ge=16, le=1 << 22, description="draws after which the proportions are exact")
 

@@ -128,7 +128,7 @@ def _natural(strata: Sequence[Mass], settings: RecipeSettings) -> np.ndarray:
 
 
 def _bounds(strata: Sequence[Mass], settings: RecipeSettings) -> list[Bound]:
-    source, domain = np.array([s.source for s in strata]), np.array([s.domain for s in strata])
+    domain = np.array([s.domain for s in strata])
     pillar, simulated = np.array([s.pillar for s in strata]), np.array([s.simulated for s in strata], bool)
     everything, text = np.ones(len(strata), bool), domain == "vision_text"
     out: list[Bound] = []
