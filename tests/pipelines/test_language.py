@@ -170,3 +170,46 @@ def test_a_wrong_key_leaves_every_clip_to_a_later_run_instead_of_other_words(
     assert job.run_here(one_recording, out, *settings(gemini)).code == 0
     assert job.holds(out).summary["episodes"] == 2
     assert job.holds(out).rejects == []
+
+
+def test_a_batch_is_spooled_by_the_job_answered_outside_of_it_and_written_by_the_next_run(
+    job, fakes, gemini, one_recording, tmp_path, capsys
+):
+    from unihand_data.cli import main as unihand
+
+    answer = fakes.gemini_response(said(fakes, "Lift the cube with the left hand."))
+    gemini.batch_result = lambda rows: (
+        "BATCH_STATE_SUCCEEDED",
+        [{**gemini.good_row(row), "response": answer} for row in rows],
+    )
+    out, chosen = tmp_path / "out", settings(gemini, "language.batch=true")
+    first = job.run_here(one_recording, out, *chosen)
+    assert first.code == 0, first.out
+    assert "2 units are left for a later run" in first.out
+    assert "unihand batch" in first.out
+    assert job.holds(out).summary["episodes"] == 0
+    assert not gemini.batches
+
+    def step(name: str) -> dict:
+        assert unihand(["batch", str(out), name]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert step("submit")["submitted"] == 2
+    assert set(step("poll")["jobs"].values()) == {"SUCCEEDED"}
+    assert step("collect")["answered"] == 2
+    second = job.run_here(one_recording, out, *chosen)
+    assert second.code == 0, second.out
+    held = job.holds(out)
+    assert (held.summary["episodes"], held.rejects) == (2, [])
+    words = {t.text for r in job.rows_of(out).values() if not r.mirrored for t in r.language if not t.paraphrase_id}
+    assert "Lift the cube with the left hand." in words
+    cost = json.loads((out / "manifest.json").read_text())["language_cost"]
+    assert (cost["calls"], cost["money"]) == (2, pytest.approx(2 * 0.0032 / 2)), "half price"
+    assert asked(gemini) == 0
+
+
+def test_batches_of_a_directory_without_any_are_refused(tmp_path, capsys):
+    from unihand_data.cli import main as unihand
+
+    assert unihand(["batch", str(tmp_path), "poll"]) == 2
+    assert "no batches of a job" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from typing import Any
 
 import tyro
 
+from unihand_data.commands.batch import batch
 from unihand_data.commands.export import export
 from unihand_data.commands.probe import probe
 from unihand_data.commands.retry import retry
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Any] = {
     "export": export,
     "retry": retry,
     "probe": probe,
+    "batch": batch,
 }
 
 

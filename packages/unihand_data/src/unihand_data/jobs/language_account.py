@@ -8,12 +8,14 @@ from typing import Any
 
 from unihand_data.config import SettingsError
 from unihand_data.jobs.arguments import JobArguments
+from unihand_data.jobs.batches import remember
 from unihand_data.language.config import LanguageSettings
 from unihand_data.runner import paths
 
 
 def check_language(arguments: JobArguments, language: LanguageSettings) -> None:
-    """Refuse before any work what would fail on every clip, or could spend more than the budget.
+    """Refuse before any work what would fail on every clip, or could spend more than the budget; of a job with batches
+    its settings are laid where ``unihand batch`` finds them.
 
     Raises:
         SettingsError: no key, a budget without a price, a batch without Gemini, or a budget that several machines
@@ -36,6 +38,8 @@ def check_language(arguments: JobArguments, language: LanguageSettings) -> None:
             "with a bucket as output each machine of the cluster would keep its own answers and its own account, and a "
             "budget would count for each of them: give a folder that all machines share with --work"
         )
+    if language.batch:
+        remember(arguments, language)
 
 
 def language_account(work_dir: str, language: LanguageSettings) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from unihand_data.language.annotator import build_client
 from unihand_data.language.batch import GeminiBatches
-from unihand_data.language.batch_spool import RequestSpool
+from unihand_data.language.batch_spool import RequestSpool, answers_of
 from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings
 
@@ -32,7 +32,7 @@ def step(name: str, settings: LanguageSettings, directory: str | Path, *, api_ke
     if not isinstance(client, GeminiClient):
         raise ValueError("language.backend must be gemini: only Gemini batches are supported")
     try:
-        cache = AnswerCache(settings.cache_dir or Path(directory) / "answers")
+        cache = AnswerCache(settings.cache_dir or answers_of(directory))
         batches = GeminiBatches(client, settings, directory, cache)
         if name == "submit":
             return asdict(batches.submit(list(RequestSpool(directory).requests().values())))

@@ -24,6 +24,12 @@ from unihand_data.language.config import LanguageSettings
 log = logging.getLogger(__name__)
 
 
+def answers_of(directory: str | Path) -> Path:
+    """Where answers lie unless ``language.cache_dir`` says so: in the folder that holds the batch's, so that the
+    job finds what a step collected."""
+    return Path(directory).absolute().parent / "answers"
+
+
 class RequestSpool:
     """Requests by key, one append-only file per writer. Frames (bytes) are not spooled: batches send the video."""
 
@@ -65,7 +71,7 @@ class BatchBackend:
         self._settings = settings
         self._spool = RequestSpool(directory)
         self._ledger = BatchLedger(Path(directory) / "batches.jsonl")
-        self._cache = cache if cache is not None else AnswerCache(settings.cache_dir or Path(directory) / "answers")
+        self._cache = cache if cache is not None else AnswerCache(settings.cache_dir or answers_of(directory))
 
     def annotate(self, requests: Sequence[ClipRequest]) -> list[ClipAnswer]:
         """Stored answers, endings that are final, and ``waiting`` for the rest, which is spooled."""
@@ -87,7 +93,7 @@ class BatchBackend:
             return read_answer(request, raw, self._settings)
         self._spool.add(key, request)
         where = f"in {state.open_in}" if state.open_in else "for the next submit"
-        message = f"waiting {where}: run unihand_data.language.batch_cli submit, poll, collect, then the job again"
+        message = f"waiting {where}: run `unihand batch OUT` with submit, poll and collect, then the job again"
         return read_answer(request, RawAnswer("waiting", message=message, transient=True), self._settings)
 
 
