@@ -126,6 +126,23 @@ def test_fixes_are_counted_by_corpus(shards):
     assert fixes == {"image_format_mismatch": 1, "placeholder_moved_to_front": 1, "to_rgb": 1, "transcoded": 1}
 
 
+def test_the_report_shows_conversations_with_their_geometry(shards):
+    from unihand_data.report import conversations
+
+    page = (shards[1] / "report.html").read_text()
+    assert "<h2>Conversations</h2>" in page
+    with ShardReader(str(shards[1])) as reader:
+        chosen = [reader.conversation(i) for i in conversations.choose(reader, 20)]
+        assert len({t.source for t in chosen}) >= 15, "every corpus has its turn"
+        row = next(t for t in chosen if t.source == "refcoco")
+        picture = reader.frames(row.media[0]["media_id"], [0])[0]
+    drawn = conversations.draw(picture, row.geometry)
+    x0, y0, x1, _ = row.geometry[0]["points"]
+    height, width = drawn.shape[:2]
+    assert tuple(drawn[round(y0 * height), round((x0 + x1) / 2 * width)]) == conversations.COLOURS[0]
+    assert {r["source"] for r in conversations.source_rows(reader)} >= {"refcoco", "robovqa"}
+
+
 def test_low_rated_turns_are_lost_and_their_row_stays(shards):
     lost = [r for r in rejects(shards[1]) if r["level"] == "clip"]
     assert {r["reason"] for r in lost} == {"low_rating"}

@@ -30,7 +30,7 @@ def read_all(spec: CorpusSpec, path: Path, size: int) -> list:
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(_rows.filter(bool), st.sampled_from([None, 1, 4]), st.booleans(), st.integers(1, 4), st.integers(8, 64))
 def test_elements_of_a_json_list_are_found_at_their_bytes(tmp_path_factory, rows, indent, ascii_only, size, window):
     path = tmp_path_factory.getbasetemp() / "rows.json"

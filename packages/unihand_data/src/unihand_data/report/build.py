@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unihand_data.report import charts, motion, overlay
+from unihand_data.report import charts, conversations, motion, overlay
 from unihand_data.report.tally import reject_table, tally
 from unihand_data.shards.catalogue import inspect
 from unihand_data.shards.reader import ShardReader
@@ -151,6 +151,8 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
         ],
         notes=[],
         clips=sections,
+        talks=conversations.sections(reader, clips) if summary["conversations"] else [],
+        corpora=conversations.source_rows(reader),
         skeletons=any("wrists" in chart for section in sections for chart in section["charts"]),
         thumb_height=THUMB_HEIGHT,
         histograms=histograms,

@@ -43,7 +43,8 @@ def json_elements(path: str | Path, window: int = WINDOW) -> Iterator[tuple[int,
             if len(text) - at < window // 4 and not ended:
                 piece = stream.read(window).decode("latin-1")
                 ended = not piece
-                text, base, at = text[at:] + piece, base + at, 0
+                text, base = text[at:] + piece, base + at
+                at = _space(text, 0)  # blanks may go on where the window ended
                 continue
             if text[at : at + 1] == "]":
                 return
@@ -58,8 +59,8 @@ def json_elements(path: str | Path, window: int = WINDOW) -> Iterator[tuple[int,
                 if not ended and len(text) - at <= MAX_ELEMENT:
                     piece = stream.read(max(window, len(text) - at)).decode("latin-1")
                     ended = not piece
-                    text, base, at = text[at:] + piece, base + at, 0
-                    first = True  # the comma is behind us
+                    text, base = text[at:] + piece, base + at
+                    at, first = _space(text, 0), True  # the comma is behind us
                     continue
                 if not ended:
                     raise Reject(
