@@ -18,7 +18,7 @@ SHORT: dict[str, list[str]] = {
     "reader": ["shard_reader.py"],
     "robots": ["robot_data.py", "--episodes", "4", "--windows", "100"],
     "index": ["index_scale.py", "--samples", "20000", "200000"],
-    "sampler": ["sampler_scale.py", "--index", "2000000"],
+    "sampler": ["sampler_scale.py", "--index", "2000000", "--build", "100000"],
     "codec": ["video_codec.py", "--windows", "30"],
     "space": ["space.py"],
     "hands": ["hand_accuracy.py"],

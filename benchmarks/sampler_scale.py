@@ -1,10 +1,11 @@
 """The training order at 400 million samples: start time, memory, draws per second, exact resume.
 
-    python benchmarks/sampler_scale.py [--samples 400000000] [--draws 500000] [--index 2000000]
+    python benchmarks/sampler_scale.py [--samples 400000000] [--draws 500000] [--index 2000000] [--build 100000]
 
 The catalogue has the true counts of a build of that size (134 M human samples, 30 M of 30 robots, the rest vision-text;
 99 strata) and no rows: the order computes which sample stands at a position and holds no list. ``--index`` also writes
-an index of that many records, and reads random ones from it through the memory map, as training does.
+an index of that many records, and reads random ones from it through the memory map, as training does. ``--build`` also
+builds a recipe of a generated shard directory with about that many samples.
 
 The peer is what data loaders do by default: a permutation of all indices held in memory, drawn from per stratum. Each
 case is a fresh process, so that start time and peak memory are its own. One JSON line per case, the machine first.
@@ -149,24 +150,60 @@ def index_case(records: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def build_case(samples: int) -> dict[str, Any]:
+    """CPU time of a recipe build per sample of its inputs, on rows of robots that are thinned to 30 %."""
+    import numpy as np
+
+    from unihand_data.ids import make_id
+    from unihand_data.recipe.build import build
+    from unihand_data.recipe.settings import RecipeSettings
+    from unihand_data.shards.rows import EpisodeRow, SampleRow
+    from unihand_data.shards.writer import ShardWriter
+
+    frames, slots = 2500, np.array([50], np.int16)
+    values, mask = np.zeros((frames, 1), np.float32), np.ones((frames, 1), bool)
+    with tempfile.TemporaryDirectory() as folder:
+        writer = ShardWriter(f"{folder}/shards", content_hash="b", config={})
+        for i in range(max(1, samples // frames)):
+            row = EpisodeRow(
+                make_id(i), f"rec{i}", "bench", "", "widowx", "0", "robot", "real", "lab", "train", 30.0,
+                np.arange(frames) / 30, "base", np.eye(4), slots, slots, values, values, mask, mask, "CC0-1.0", True,
+            )  # fmt: skip
+            listed = [
+                SampleRow(
+                    make_id(i, t), "motion_generation", row.episode_id, start_frame=t, frames_available=frames - t
+                )
+                for t in range(frames)
+            ]
+            writer.add(episodes=[row], samples=listed)
+        writer.commit(run_id="b")
+        before = time.process_time()
+        recipe = build([f"{folder}/shards"], f"{folder}/recipe", RecipeSettings())
+        taken = time.process_time() - before
+    found, kept = (recipe["totals"][k]["samples"] for k in ("found", "taken"))
+    return {"case": "build", "samples": found, "taken": kept, "samples_per_cpu_s": round(found / taken)}
+
+
 def main() -> int:
     p = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     p.add_argument("--samples", type=int, default=400_000_000)
     p.add_argument("--draws", type=int, default=500_000)
     p.add_argument("--index", type=int, default=0)
+    p.add_argument("--build", type=int, default=0)
     p.add_argument("--whole-pass", type=int, default=5_000_000)
-    p.add_argument("--case", choices=["order", "pass", "peer", "index"], help=argparse.SUPPRESS)
+    p.add_argument("--case", choices=["order", "pass", "peer", "index", "build"], help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.case:
         cases = {
             "order": lambda: order_case(a.samples, a.draws), "pass": lambda: pass_case(a.whole_pass),
             "peer": lambda: peer_case(a.samples, a.draws), "index": lambda: index_case(a.index),
+            "build": lambda: build_case(a.build),
         }  # fmt: skip
         print(json.dumps(cases[a.case]()), flush=True)
         return 0
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     print(json.dumps(machine | {"python": platform.python_version()}), flush=True)
-    for case in ("order", "pass", *(["index"] if a.index else []), "peer"):
+    for case in ("order", "pass", *(["index"] if a.index else []), *(["build"] if a.build else []), "peer"):
         started = time.perf_counter()
         ran = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--case", case], check=False)
         if ran.returncode:

@@ -33,7 +33,7 @@ def run(arguments: RecipeArguments, settings: RecipeSettings) -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     if arguments.simulate:
         return plan(arguments, settings)
-    recipe = build(arguments.inputs, arguments.output, settings)
+    recipe = build(arguments.inputs, arguments.output, settings, new_version=arguments.new_version)
     fresh = recipe_file.write(arguments.output, recipe, new_version=arguments.new_version)
     page = write_page(arguments.output, recipe)
     print(summary_lines(recipe, page, fresh=fresh))

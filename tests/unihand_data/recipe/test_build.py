@@ -24,7 +24,7 @@ from unihand_data.shards.reader import ShardReader
 
 
 def made(inputs, folder: Path, **settings):
-    recipe = build(list(inputs), folder, RecipeSettings.model_validate(settings))
+    recipe = build(list(inputs), folder, RecipeSettings.model_validate(settings), new_version=True)
     recipe_file.write(folder, recipe, new_version=True)
     return recipe
 
@@ -228,7 +228,10 @@ def test_another_recipe_in_the_same_folder_is_refused_or_kept_beside(recipe, mix
     first = build(list(mixed.values()), tmp_path, RecipeSettings())
     assert recipe_file.write(tmp_path, first, new_version=False)
     assert not recipe_file.write(tmp_path, first, new_version=False)
-    second = build(list(mixed.values()), tmp_path, RecipeSettings(seed=9))
+    with pytest.raises(DatasetRefused, match="--new-version"):
+        build(list(mixed.values()), tmp_path, RecipeSettings(seed=9))
+    assert len(list((tmp_path / INDEX).iterdir())) == 1
+    second = build(list(mixed.values()), tmp_path, RecipeSettings(seed=9), new_version=True)
     with pytest.raises(DatasetRefused, match="--new-version"):
         recipe_file.write(tmp_path, second, new_version=False)
     assert recipe_file.write(tmp_path, second, new_version=True)

@@ -22,10 +22,13 @@ from unihand_data.shards.tokens import ESTIMATE
 INDEX = "index"
 
 
-def build(inputs: Sequence[str], output: str | os.PathLike[str], settings: RecipeSettings) -> dict[str, Any]:
+def build(
+    inputs: Sequence[str], output: str | os.PathLike[str], settings: RecipeSettings, *, new_version: bool = False
+) -> dict[str, Any]:
     """The recipe as it will stand in ``recipe.yaml``, with its index written under ``output/index/<hash>``.
 
     Raises:
+        DatasetRefused: another recipe is there and ``new_version`` was not asked for; its index stays alone.
         ShardError: an input that is no shard directory or cannot be read. SettingsError: settings that this data cannot
         meet.
     """
@@ -54,6 +57,7 @@ def build(inputs: Sequence[str], output: str | os.PathLike[str], settings: Recip
             estimated=any(d.manifest.tokenizer == ESTIMATE for d in directories),
         )  # fmt: skip
         recipe["recipe"] = recipe_file.content_hash(recipe)
+        recipe_file.may_write(Path(output), recipe, new_version=new_version)
         final = work.parent / recipe["recipe"][:12]
         if not final.exists():
             os.replace(work, final)

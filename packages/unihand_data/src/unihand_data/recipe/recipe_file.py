@@ -58,23 +58,27 @@ def read(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
     return file.parent, data
 
 
+def may_write(folder: Path, recipe: dict[str, Any], *, new_version: bool) -> None:
+    """Raises ``DatasetRefused`` where another recipe is there and ``new_version`` was not asked for."""
+    if new_version or not (folder / NAME).exists():
+        return
+    _, before = read(folder)
+    if before["recipe"] != recipe["recipe"]:
+        raise DatasetRefused(
+            f"{folder / NAME} is another recipe ({before['recipe'][:12]}, this one is {recipe['recipe'][:12]}): choose "
+            "another --output, or pass --new-version to keep both"
+        )
+
+
 def write(folder: Path, recipe: dict[str, Any], *, new_version: bool) -> bool:
     """Write ``recipe.yaml``; False where this very recipe is there already. One that was there before stays, under
-    ``recipe-<hash>.yaml``, so that a run that started with it can go on.
-
-    Raises:
-        DatasetRefused: another recipe is there and ``new_version`` was not asked for.
-    """
+    ``recipe-<hash>.yaml``, so that a run that started with it can go on. Raises as :func:`may_write`."""
+    may_write(folder, recipe, new_version=new_version)
     old = folder / NAME
     if old.exists():
         _, before = read(folder)
         if before["recipe"] == recipe["recipe"]:
             return False
-        if not new_version:
-            raise DatasetRefused(
-                f"{old} is another recipe ({before['recipe'][:12]}, this one is {recipe['recipe'][:12]}): choose "
-                "another --output, or pass --new-version to keep both"
-            )
         os.replace(old, folder / f"recipe-{before['recipe'][:12]}.yaml")
     head = "# Made by pipelines/build_recipe.py; a change by hand breaks its hash. See docs/recipe.md.\n"
     write_text(old, head + _yaml(recipe))
