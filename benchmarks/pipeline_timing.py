@@ -121,8 +121,8 @@ class Steady:
         busy: share of the workers' time inside stages; the rest is Ray's and the runner's.
         stretch: CPU seconds of the calls inside over those of the same calls in the loop.
         beside: CPU seconds per second of everything that is not a stage: driver, raylet, Ray's services.
-        by_cpu: the speed if nothing else ran on the machine: the loop's CPU seconds over all CPU seconds of the job,
-            times its cores, times ``busy``. It hardly depends on the machine's load and never flatters.
+        by_cpu: the speed if nothing else ran on the machine: what ``beside`` and idle workers leave of the cores, over
+            ``stretch``. Made of CPU seconds and of rates, it hardly depends on the machine's load (caches are shared).
     """
 
     seconds: float
@@ -166,7 +166,7 @@ def steady(calls: list[Call], loop: list[Call], samples: list[tuple[float, float
         busy=busy,
         stretch=ours / theirs,
         beside=(total - ours) / (b - a),
-        by_cpu=theirs / total * cores * busy,
+        by_cpu=(cores * busy - (total - ours) / (b - a)) * theirs / ours,
     )
 
 
