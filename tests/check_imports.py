@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
         "recipe",
     },
-    "recipe": {"space", "shards", "report"},
+    "recipe": {"space", "shards", "curate", "report"},
     "report": {"space", "shards", "geometry", "hands", "video", "language", "curate"},
     "demo": {
         "jobs",

@@ -171,11 +171,19 @@ def test_a_conversation_is_a_duplicate_when_all_its_questions_were_asked_about_i
         make.talk("5", b, "what is it?", source="mix"),
         make.talk("6", a, "", source="mix", turns=both),
         make.talk("7", a, "", source="mix", turns=both + make.talk("y", a, "what colour?")[0].turns),
+        make.talk("8", None, "Continue.", source="mix"),
+        make.talk(
+            "9",
+            None,
+            "",
+            source="mix",
+            turns=[{"role": "user", "text": "Continue."}, {"role": "assistant", "text": "and so on"}],
+        ),
     ]
     inputs = [make.write(tmp_path / "one", (), first, [a]), make.write(tmp_path / "two", (), second, [a, b])]
     found = made(inputs, tmp_path / "r")
     assert found["left_out"]["rows"] == {"same_question": 2}
-    assert found["by_source"]["mix"]["taken"]["conversations"] == 2
+    assert found["by_source"]["mix"]["taken"]["conversations"] == 4  # without an image the answer tells two apart
 
 
 def test_windows_come_in_the_order_and_conversations_with_their_pictures(recipe):

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from unihand_data.curate.conversations.rows import normalised
 from unihand_data.recipe.directory import ShardDir, check_ids
 from unihand_data.shards.id_index import IdIndex, id_keys
 
@@ -239,12 +240,9 @@ def _said(language: pa.ListArray) -> np.ndarray:
 
 
 def question_hashes(media: list[dict[str, Any]], turns: list[dict[str, str]]) -> list[int]:
-    """64-bit hash of (images, question) for each question of a conversation. Words are compared without case,
-    placeholders and spacing; images by content."""
-    images = "|".join(m["media_id"] + str(m.get("times") or "") for m in media or [])
-    asked = []
-    for turn in turns or []:
-        if turn["role"] in ("user", "human"):
-            words = " ".join(turn["text"].replace("<image>", " ").replace("<video>", " ").casefold().split())
-            asked.append(text_hash(images + "\x1f" + words))
-    return asked
+    """64-bit hash of (images, question) for each question of a conversation, words compared as the vision-text job
+    compares them, images by content. Without an image the answers belong to the hash: many talks ask "Continue."."""
+    about = "|".join(m["media_id"] + str(m.get("times") or "") for m in media or [])
+    if not media:
+        about = "\x1f".join(normalised(t["text"]) for t in turns or [] if t["role"] == "assistant")
+    return [text_hash(about + "\x1f" + normalised(t["text"])) for t in turns or [] if t["role"] == "user"]
