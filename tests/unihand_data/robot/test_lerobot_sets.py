@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +130,10 @@ def test_no_find_fits_two_files(tmp_path):
         generate(name, tmp_path / name, steps=8, episodes=1)
     for found in find(str(tmp_path), list_files(str(tmp_path))):
         assert len(matches(found)) == 1
+
+
+def test_the_table_in_the_docs_is_the_one_the_yaml_files_give():
+    from unihand_data.sources.robot.table import written
+
+    page = (Path(__file__).resolve().parents[3] / "docs" / "robot_sources.md").read_text()
+    assert written(page) == page, "python -m unihand_data.sources.robot.table docs/robot_sources.md writes it"
