@@ -89,8 +89,8 @@ def test_where_the_floor_alone_keeps_more_it_wins_and_says_so(mixed, tmp_path):
 
 def test_human_frames_and_descriptions_are_never_thinned(recipe):
     by = {s["name"]: s["samples"] for s in recipe[0]["strata"]}
-    assert by["kitchen/human_hands/real/motion_generation"] == 5 * 59  # four clips and a twin
-    assert by["arm_set/widowx/real/motion_description"] == 3
+    assert by["human/kitchen/human_hands/real/motion_generation"] == 5 * 59  # four clips and a twin
+    assert by["robot/arm_set/widowx/real/motion_description"] == 3
 
 
 def test_val_and_test_are_kept_out(recipe):
@@ -307,3 +307,16 @@ def test_recipe_yaml_is_plain_yaml(recipe):
     data = yaml.safe_load((recipe[1] / "recipe.yaml").read_text())
     assert data["recipe"] == recipe[0]["recipe"]
     assert sum(s["draws"] for s in data["strata"]) == data["settings"]["cycle"]
+
+
+def test_inputs_in_a_bucket_give_the_recipe_that_local_ones_give(object_store, make, tmp_path):
+    import fsspec
+
+    local = make.write(tmp_path / "d", [make.episode("a", domain="human"), make.episode("b")])
+    fs = fsspec.filesystem("s3")
+    fs.mkdir("recipes")
+    fs.put(local, "recipes/d", recursive=True)
+    near, far = made([local], tmp_path / "near"), made(["s3://recipes/d"], tmp_path / "far")
+    assert near["recipe"] == far["recipe"]
+    with RecipeReader(tmp_path / "far") as reader:
+        assert reader.read([0], horizon=4, views=())[0][1].action.shape == (4, 200)

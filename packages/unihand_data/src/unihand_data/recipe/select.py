@@ -45,7 +45,8 @@ class Stratum:
     @property
     def name(self) -> str:
         k = self.kind
-        return "/".join(p for p in (k.source, k.embodiment, k.origin, k.pillar, self.task) if p)
+        parts = (k.domain, k.source, k.embodiment, k.origin, k.pillar, self.task)
+        return "/".join(p.replace("%", "%25").replace("/", "%2F") for p in parts if p)
 
 
 def choose_rows(rows: Rows, settings: RecipeSettings) -> Selection:
