@@ -21,7 +21,7 @@ from unihand_data.jobs.arguments import JobArguments, main_with
 from unihand_data.jobs.conversation_config import VisionTextSettings, checked, own_held_out
 from unihand_data.jobs.conversation_items import list_blocks
 from unihand_data.jobs.conversation_plan import corpus_lines
-from unihand_data.jobs.finish import finish, measure
+from unihand_data.jobs.finish import finish
 from unihand_data.jobs.stage_table import stage_lines
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
@@ -56,13 +56,12 @@ def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
         print("\n".join([*corpus_lines(corpora, settings), "", *stage_lines(settings.runner, chain)]))
         return 0
     version = content_hash(settings)
+    sink = account.TalkSink(arguments.staging_dir, account.keys_dir(arguments.output, version))
     result = run_job(
         name="vision_text",
         units=list_blocks(corpora, settings.rows_per_block),
         stages=chain,
-        sink=SinkSpec(
-            account.TalkSink(arguments.staging_dir, account.keys_dir(arguments.output, version)), measure=measure
-        ),
+        sink=SinkSpec(sink, measure=account.measure),
         output=arguments.output,
         settings=settings.runner,
         content_hash=version,

@@ -111,6 +111,22 @@ def test_a_second_run_adds_nothing(corpora, shards):
     assert (out / "manifest.json").read_bytes() == before
 
 
+def test_the_result_does_not_depend_on_blocks_parts_or_batches(corpora, shards, tmp_path, monkeypatch):
+    from unihand_data.shards import append
+
+    monkeypatch.setattr(append, "ROWS_AT_ONCE", 20)  # conversations and media are dealt to several files
+    out = tmp_path / "out"
+    ran = run(corpora[0], out, "--set", "rows_per_block=3", "--set", "runner.units_per_part=2")
+    assert ran.code == 0, ran.err
+    assert not list((out / "_job" / "work" / "media").glob("*")), "packs and films are gone once they are committed"
+    with ShardReader(str(out)) as mine, ShardReader(str(shards[1])) as other:
+        assert sorted(mine.conversation_ids) == sorted(other.conversation_ids)
+        for name in ("inputs", "written", "rejected"):
+            assert mine.manifest.inputs[name] == other.manifest.inputs[name]
+    assert Counter(r["reason"] for r in rejects(out)) == Counter(r["reason"] for r in rejects(shards[1]))
+    assert validate(str(out)) == []
+
+
 def test_the_duplicate_of_another_corpus_goes_whoever_is_read_first(shards):
     lost = [r for r in rejects(shards[1]) if r["reason"] == "duplicate"]
     assert {Path(r["source_uri"].split("#")[0]).name for r in lost} == {"robopoint_1432k.json"}

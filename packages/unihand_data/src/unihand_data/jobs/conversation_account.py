@@ -82,6 +82,16 @@ class TalkSink:
         )
 
 
+def measure(unit: Unit) -> dict[str, float]:
+    """Figures of a finished row for the metrics."""
+    rows: TalkRows = unit.body
+    return {
+        "conversations": float(len(rows.conversations)),
+        "tokens_text": float(sum(r.tokens_text for r in rows.conversations)),
+        "tokens_supervised": float(sum(r.tokens_answer for r in rows.conversations)),
+    }
+
+
 @dataclass
 class Weeded:
     """``keys``: of the rows that the ledger says are written; ``lost``: those of them that are another row again."""

@@ -38,7 +38,7 @@ class VisionTextSettings(Settings):
     held_out: HeldOutSettings = HeldOutSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     max_reject_share: float | None = runtime_field(0.9, ge=0, le=1)  # of rows; above it the exit code is 3
-    runner: RunnerSettings = runtime_field(RunnerSettings(units_per_part=1, max_reject_share=None))
+    runner: RunnerSettings = runtime_field(RunnerSettings(units_per_part=8, max_reject_share=None))
 
 
 def checked(settings: VisionTextSettings, arguments: JobArguments) -> tuple[VisionTextSettings, HeldOut]:

@@ -26,6 +26,7 @@ from unihand_data.curate.conversations.validators import check
 from unihand_data.errors import Reason, Reject
 from unihand_data.jobs.conversation_config import VisionTextSettings
 from unihand_data.jobs.conversation_items import BlockState
+from unihand_data.jobs.picture_packs import PicturePacks
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import MediaRow, StagedRows
 from unihand_data.shards.tokens import TokenCounter
@@ -38,11 +39,13 @@ from unihand_data.sources.conversations.talk import Talk
 
 @dataclass
 class RowState:
-    """A row between stages. ``refused``: why it could not be read (said by the next stage, under the row's own id)."""
+    """A row between stages. ``block``: id of the block it came from. ``refused``: why it could not be read (said by the
+    next stage, under the row's own id)."""
 
     talk: Talk | None
     spec: CorpusSpec
     refused: Reject | None = None
+    block: str = ""
     media: SeenMedia = field(default_factory=SeenMedia)
     geometry: list[dict[str, Any]] = field(default_factory=list)
 
@@ -78,7 +81,7 @@ class ReadBlock(_Stage):
         for number, talk in self.reader.read(state.block):
             item = state.item(spec.name, number)
             refused = talk if isinstance(talk, Reject) else None
-            body = RowState(None if isinstance(talk, Reject) else talk, spec, refused)
+            body = RowState(None if isinstance(talk, Reject) else talk, spec, refused, unit.id)
             losses = [] if isinstance(talk, Reject) else talk.losses
             out.append(Unit(item, item, f"{state.block.path}#row={number}", body, rejects=losses))
         if not out:
@@ -105,6 +108,7 @@ class LoadMedia(_Stage):
         super().__init__(settings)
         self.held_out = held_out
         self.films = FilmStore(settings.video, media_dir)
+        self.packs = PicturePacks(media_dir)
         self._last: dict[str, StoredPicture] = {}
 
     def __call__(self, unit: Unit) -> list[Unit]:
@@ -125,6 +129,7 @@ class LoadMedia(_Stage):
                     data, where, self.settings.images, licence=licence, path=path, name=picture.name,
                     sha256=picture.sha256,
                 )  # fmt: skip
+                stored.media = self.packs.put(stored.media, state.block)
                 if picture.path:
                     self._last = {**dict(list(self._last.items())[-7:]), picture.path: stored}
             self.held_out.check(None, stored.look, unit.uri)
@@ -137,6 +142,7 @@ class LoadMedia(_Stage):
 
     def close(self) -> None:
         self.films.close()
+        self.packs.close()
 
 
 class PlaceGeometry(_Stage):

@@ -25,7 +25,7 @@ from unihand_data.shards.store import Store
 log = logging.getLogger(__name__)
 
 #: endings of the files stages lay into ``JobArguments.media_dir`` until the commit
-MEDIA_FILES = (".mp4", ".mkv")
+MEDIA_FILES = (".mp4", ".mkv", ".pack")
 
 
 class ShardSink:

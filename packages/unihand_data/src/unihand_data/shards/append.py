@@ -19,6 +19,8 @@ from unihand_data.shards.sample_index import SampleIndex
 from unihand_data.shards.store import Store, read_anywhere
 
 EPISODES_PER_BATCH = 64
+#: rows of media (without bytes) and of conversations that are sorted in memory at once
+ROWS_AT_ONCE = 50_000
 MEDIA_BYTES_PER_BATCH = 64 << 20
 SAMPLES_PER_FILE = 1_000_000
 
@@ -31,7 +33,7 @@ def commit_media(stage: Store, out: Store, run_id: str) -> int:
     of = schema.media_schema()
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for info in staging.collect(stage, "media", have, rows_per_batch=256):
+        for info in staging.collect_light(stage, "media", have, rows_per_file=ROWS_AT_ONCE):
             start, blobs, held = 0, [], 0
             paths, ids = info["path"].to_pylist(), info["media_id"].to_pylist()
             for i, (path, media_id) in enumerate(zip(paths, ids)):
@@ -50,9 +52,15 @@ def commit_media(stage: Store, out: Store, run_id: str) -> int:
 
 
 def _media_bytes(stage: Store, path: str, media_id: str) -> bytes:
-    where = staging.media_path(stage, path)
+    file, offset, size = staging.split_span(path)
+    where = staging.media_path(stage, file)
     try:
-        data = read_anywhere(where, stage.storage_options)
+        if size is None:
+            data = read_anywhere(where, stage.storage_options)
+        else:
+            with open(where, "rb") as pack:
+                pack.seek(offset)
+                data = pack.read(size)
     except OSError as error:
         raise ShardError(f"media {media_id}: its staged file {where} cannot be read: {error}") from error
     if hash_bytes(data) != media_id:
@@ -68,7 +76,11 @@ def commit_rows(stage: Store, out: Store, table: str, kind: str, run_id: str) ->
     of = tables.table_schema(table)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for data in staging.collect(stage, kind, have, rows_per_batch=EPISODES_PER_BATCH):
+        if table == "conversations":  # many small ones, of which a part's rows are no neighbours in any order
+            found = staging.collect_light(stage, kind, have, rows_per_file=ROWS_AT_ONCE)
+        else:
+            found = staging.collect(stage, kind, have, rows_per_batch=EPISODES_PER_BATCH)
+        for data in found:
             _check_media(data, "cameras" if table == "episodes" else "media", column, media)
             yield from data.select(of.names).cast(of).combine_chunks().to_batches()
 

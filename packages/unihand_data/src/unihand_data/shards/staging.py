@@ -171,10 +171,11 @@ def collect(store: Store, kind: str, skip: IdIndex, *, rows_per_batch: int) -> I
 
 
 def collect_light(store: Store, kind: str, skip: IdIndex, *, rows_per_file: int) -> Iterator[pa.Table]:
-    """As :func:`collect`, vectorised, for the many small rows of ``sample`` and ``reject``: one table per output file.
+    """As :func:`collect`, vectorised, for rows that are many and small: one table of about ``rows_per_file`` rows each.
 
-    Rows are dealt to files by a hash of the episode (or item) they belong to, so neither the number of parts nor their
-    borders shows in the result. Every part is read once: where there are several files, their rows wait on disk.
+    Rows are dealt to files by a hash of the episode (conversation, item) they belong to, so neither the number of parts
+    nor their borders shows in the result. Every part is read once: where there are several files, their rows wait on
+    disk.
 
     Args:
         skip: ids that are left out.
@@ -237,7 +238,8 @@ def _waiting(path: str) -> pa.Table:
 
 def _file_numbers(data: pa.Table, kind: str, files: int) -> pa.Array:
     """(rows,) int32: which file each row belongs to, by the hash of its owner."""
-    owner = data["item"] if kind == "reject" else owner_of(data)
+    own = {"reject": "item", "conversation": "conversation_id", "media": "media_id"}.get(kind)
+    owner = data[own] if own else owner_of(data)
     encoded = owner.combine_chunks().dictionary_encode()
     number = [int(make_id(o)[:8], 16) % files for o in encoded.dictionary.to_pylist()]
     return pa.array(number, pa.int32()).take(encoded.indices)
@@ -252,6 +254,20 @@ def owners(store: Store) -> pa.Array:
     """Episodes and conversations that have a staged sample."""
     found = [pc.unique(owner_of(read_kind(store, name, "sample", OWNER))) for name in parts(store)]
     return pc.unique(pa.chunked_array(found)) if found else pa.array([], pa.string())
+
+
+def span_path(path: str, offset: int, size: int) -> str:
+    """The path of a medium that is a stretch of a file: many small pictures staged in one."""
+    return f"{path}#bytes={offset}+{size}"
+
+
+def split_span(path: str) -> tuple[str, int, int | None]:
+    """``(file, offset, size)``; size None for a whole file."""
+    file, mark, span = path.rpartition("#bytes=")
+    if not mark:
+        return path, 0, None
+    offset, _, size = span.partition("+")
+    return file, int(offset), int(size)
 
 
 def media_path(store: Store, path: str) -> str:
