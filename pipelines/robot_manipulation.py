@@ -19,6 +19,7 @@ from unihand_data.jobs import robot_stages as stage
 from unihand_data.jobs.arguments import JobArguments, main_with
 from unihand_data.jobs.finish import ShardSink, finish, measure
 from unihand_data.jobs.items import list_units
+from unihand_data.jobs.places import check_places
 from unihand_data.jobs.robot_config import RobotSettings
 from unihand_data.jobs.robot_sets import judged, set_lines
 from unihand_data.jobs.stage_table import stage_lines
@@ -51,6 +52,7 @@ def run(arguments: JobArguments, settings: RobotSettings) -> int:
     if arguments.plan:
         print("\n".join([*set_lines(listing), "", *stage_lines(settings.runner, chain)]))
         return 0
+    check_places(arguments)
     result = run_job(
         name="robot_manipulation",
         units=list_units(listing),

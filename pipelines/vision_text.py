@@ -22,6 +22,7 @@ from unihand_data.jobs.conversation_config import VisionTextSettings, checked, o
 from unihand_data.jobs.conversation_items import list_blocks
 from unihand_data.jobs.conversation_plan import corpus_lines
 from unihand_data.jobs.finish import finish
+from unihand_data.jobs.places import check_places
 from unihand_data.jobs.stage_table import stage_lines
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
@@ -55,6 +56,7 @@ def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
     if arguments.plan:
         print("\n".join([*corpus_lines(corpora, settings), "", *stage_lines(settings.runner, chain)]))
         return 0
+    check_places(arguments)
     version = content_hash(settings)
     sink = account.TalkSink(arguments.staging_dir, account.keys_dir(arguments.output, version))
     result = run_job(
