@@ -18,9 +18,10 @@ from unihand_data.config import content_hash
 from unihand_data.jobs import robot_stages as stage
 from unihand_data.jobs.arguments import JobArguments, main_with
 from unihand_data.jobs.finish import ShardSink, finish, measure
-from unihand_data.jobs.items import list_units
+from unihand_data.jobs.left import Remaining
 from unihand_data.jobs.places import check_places
 from unihand_data.jobs.robot_config import RobotSettings
+from unihand_data.jobs.robot_items import check_versions, list_episodes
 from unihand_data.jobs.robot_sets import judged, set_lines
 from unihand_data.jobs.stage_table import stage_lines
 from unihand_data.runner.job import run_job
@@ -50,12 +51,16 @@ def run(arguments: JobArguments, settings: RobotSettings) -> int:
     listing = judged(open_robot(arguments.input, settings.dataset), settings.checks)
     chain = stages(settings, listing.without_files(), arguments)
     if arguments.plan:
-        print("\n".join([*set_lines(listing), "", *stage_lines(settings.runner, chain)]))
+        remaining = Remaining(arguments.output, content_hash(settings))
+        left = sum(1 for _ in remaining.walk(list_episodes(listing)))
+        items = f"{remaining.listed} input items: {remaining.done} done, {left} left"
+        print("\n".join([*set_lines(listing), items, "", *stage_lines(settings.runner, chain)]))
         return 0
     check_places(arguments)
+    check_versions(listing, arguments.output, arguments.new_version)
     result = run_job(
         name="robot_manipulation",
-        units=list_units(listing),
+        units=list_episodes(listing),
         stages=chain,
         sink=SinkSpec(ShardSink(arguments.staging_dir), measure=measure),
         output=arguments.output,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from unihand_data.curate.robot.derive import with_derived
 from unihand_data.curate.robot.invert import raw_columns
 from unihand_data.errors import Reason
 from unihand_data.jobs.arguments import main_with
+from unihand_data.jobs.robot_items import list_episodes
 from unihand_data.shards import catalogue
 from unihand_data.shards.reader import ShardReader
 from unihand_data.sources.robot.generate.catalogue import generate
 from unihand_data.sources.robot.registry import open_robot
-from unihand_data.sources.robot.spec import load_spec, spec_names
+from unihand_data.sources.robot.spec import FOLDER, load_spec, spec_names
 
 PIPELINE = Path(__file__).parents[2] / "pipelines" / "robot_manipulation.py"
 EPISODES = 2
@@ -95,13 +97,34 @@ def test_through_the_inverse_every_declared_column_equals_the_source(everything)
     assert seen == len(rows)
 
 
-def test_a_second_run_adds_nothing_and_a_corrected_yaml_is_another_episode(page, tmp_path, capsys):
+def test_a_second_run_adds_nothing_and_a_corrected_yaml_is_refused_until_asked_for(page, tmp_path, capsys):
     generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
-    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    mine = tmp_path / "mine.yaml"
+    text = (FOLDER / "gr00t_gr1.yaml").read_text().replace("name: gr00t_gr1", "name: mine")
+    mine.write_text(text)
+    run = partial(robot_job, page, tmp_path / "in", tmp_path / "out", "--dataset", str(mine))
+    assert run() == 0
     before = sorted(ShardReader(str(tmp_path / "out")).episode_ids)
-    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    assert run() == 0
     assert sorted(ShardReader(str(tmp_path / "out")).episode_ids) == before
-    assert "skipped" in capsys.readouterr().out
+    mine.write_text(text.replace("setting: lab", "setting: wild"))
+    capsys.readouterr()
+    assert run() == 2
+    assert "episodes of mine as an earlier version" in capsys.readouterr().err
+    assert run("--new-version") == 0
+    rows = ShardReader(str(tmp_path / "out"))
+    assert {rows.episode(i).setting for i in set(rows.episode_ids) - set(before)} == {"wild"}
+    mine.write_text(text.replace("setting: lab", "setting: wild").replace("title:", "title: another"))
+    assert run() == 0, "a title says nothing of rows"
+
+
+def test_a_replaced_video_is_another_item(tmp_path):
+    generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
+    before = [unit.id for unit in list_episodes(open_robot(str(tmp_path / "in")))]
+    video = min((tmp_path / "in").rglob("*.mp4"))
+    video.write_bytes(video.read_bytes() + b"\0")
+    after = [unit.id for unit in list_episodes(open_robot(str(tmp_path / "in")))]
+    assert [a == b for a, b in zip(before, after)] == [False, True]
 
 
 def test_one_episode_in_two_sets_is_written_once_and_the_copy_is_named(page, tmp_path):
@@ -140,6 +163,7 @@ def test_the_plan_says_what_is_read_as_what_and_runs_nothing(page, tmp_path, cap
     assert robot_job(page, tmp_path / "in", tmp_path / "out", "--plan") == 0
     said = capsys.readouterr().out
     assert "gr00t_gr1 (gr1), 2 episodes, licence Apache-2.0" in said
+    assert "2 input items: 0 done, 2 left" in said
     assert "convert" in said
     assert not (tmp_path / "out").exists()
 

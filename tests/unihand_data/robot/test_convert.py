@@ -191,4 +191,5 @@ def test_ids_hang_on_numbers_and_meaning_not_on_the_place(arm):
     same = episode_id(episode.content_id, spec, "v")
     assert same == episode_id(episode.content_id, arm.spec(title="renamed", quirks=["x"]), "v")
     assert same != episode_id(episode.content_id, arm.spec(state_joints={"unit": "deg"}), "v")
+    assert same != episode_id(episode.content_id, arm.spec(mask_last_actions=1), "v")
     assert same != episode_id(episode.content_id, spec, "w")

@@ -57,7 +57,7 @@ class RobotClip:
 
 def episode_id(content_id: str, spec: RobotSpec, version: str) -> str:
     """Depends on the numbers, on what the YAML says they mean, and on the content settings; not on where they lie."""
-    return make_id("episode", content_id, spec.embodiment, spec.layout_of_rows.hash, spec.base_to_world, version)
+    return make_id("episode", content_id, spec.content_hash, version)
 
 
 def language_rows(episode: RobotEpisode, times: np.ndarray, rate_hz: float) -> list[LanguageRow]:

@@ -9,6 +9,7 @@ absolute or delta, trusted or not. Facts about the robot itself (limits, latency
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +21,13 @@ from pydantic import Field, model_validator
 
 from unihand_data.config import Settings, SettingsError
 from unihand_data.errors import Reason, Reject
+from unihand_data.ids import make_id
 from unihand_data.sources.spec import Provenance
 from unihand_data.space.embodiment import Embodiment, VectorKind, load_embodiment
 from unihand_data.space.embodiment_yaml import parse
 from unihand_data.space.yaml_at import At, EmbodimentError
 
+_SAYS_NOTHING_OF_ROWS = {"title", "match", "checks", "max_weight", "quirks", "tried"}
 FOLDER = Path(__file__).parent / "datasets"
 Container = Literal["lerobot", "rlds", "hdf5", "rosbag", "webdataset", "video_sidecar"]
 
@@ -117,6 +120,12 @@ class RobotSpec(Settings):
     @property
     def source(self) -> str:
         return self.dataset or self.name
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Of everything that decides what rows hold: not of titles, notes, fingerprints, checks and hints."""
+        said = self.model_dump(mode="json", exclude=_SAYS_NOTHING_OF_ROWS)
+        return make_id("robot data-set file", json.dumps(said, sort_keys=True), self.robot.hash)
 
     @cached_property
     def robot(self) -> Embodiment:
