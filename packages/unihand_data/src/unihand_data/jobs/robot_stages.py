@@ -118,9 +118,11 @@ class ConvertEpisode(_Stage):
 
 
 def _present(spec: RobotSpec, episode: RobotEpisode) -> dict[str, bool]:
-    """Features that say whether a camera was recorded -> whether they ever say so."""
+    """Features that say whether a camera was recorded -> whether they ever say so. Where all of them say no although
+    there are pictures (met in copies of Bridge), they were not filled in and say nothing."""
     names = {v.present for v in spec.views if v.present}
-    return {n: bool((episode.columns[n] > 0).any()) for n in names if n in episode.columns}
+    said = {n: bool((episode.columns[n] > 0).any()) for n in names if n in episode.columns}
+    return said if any(said.values()) else {}
 
 
 class StoreViews(_Stage):
@@ -136,6 +138,8 @@ class StoreViews(_Stage):
         spec = self.source.sets[got.set_number].spec
         assert spec is not None
         views, losses = self.store.store(got, spec)
+        if got.views and not views and not losses:
+            raise Reject(Reason.MISSING_FIELD, f"{unit.uri}: the data set says that no camera was recorded")
         if got.views and not views:
             first = losses[0]
             raise Reject(first.reason, f"{unit.uri}: no camera could be stored; {first.message}", frames=first.frames)

@@ -1,8 +1,8 @@
 """Numbered JPEG or PNG pictures -> one video file, without re-encoding.
 
-The compressed pictures become the packets of a Matroska file as they are (MJPEG or PNG), with times ``i / fps`` or the
-given ones. The file lies in the work folder under the hash of the pictures and times, so a second call finds it; the
-same pictures and times give the same bytes, so it may be removed and made again, on another machine too.
+The compressed pictures become the packets of a Matroska (MJPEG) or MOV (PNG) file as they are, with times ``i / fps``
+or the given ones. The file lies in the work folder under the hash of the pictures and times, so a second call finds it;
+the same pictures and times give the same bytes, so it may be removed and made again, on another machine too.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def join(
     temporary = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:12]}.part.mkv")  # machines may share the folder
     codec = "png" if read(names[0])[:4] == b"\x89PNG" else "mjpeg"
     try:
-        with av.open(str(temporary), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        muxer = "matroska" if codec == "mjpeg" else "mov"  # Matroska has no name for PNG; readers go by the content
+        with av.open(str(temporary), "w", format=muxer, options={"fflags": "+bitexact"}) as container:
             step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
             stream: Any = container.add_stream(codec, rate=Fraction(round(1000 / step), 1000))
             stream.width, stream.height = size

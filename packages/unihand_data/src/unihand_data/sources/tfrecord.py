@@ -18,7 +18,7 @@ Everything is lazy and bounded: a length is compared with the bytes that are the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,8 +123,13 @@ def _length(head: bytes, name: str, offset: int, size: int) -> int:
 _Field = tuple[int, int, int | memoryview]  # number, wire type, value
 
 
-def parse_example(data: bytes, source: str = "<example>") -> dict[str, Values]:
+def parse_example(
+    data: bytes, source: str = "<example>", keep: Callable[[str], bool] | None = None
+) -> dict[str, Values]:
     """The features of a ``tf.train.Example`` by name.
+
+    Args:
+        keep: which features to take apart, by name; the others are not in the result.
 
     Returns:
         bytes features as list[bytes], float ones as (N,) float32, integer ones as (N,) int64, a feature without a
@@ -132,7 +137,7 @@ def parse_example(data: bytes, source: str = "<example>") -> dict[str, Values]:
 
     Raises:
         Reject: CORRUPT (not the wire format), WRONG_TYPE (a field of another type than the message has)."""
-    return _features(_only(data, 1, source), source)
+    return _features(_only(data, 1, source), source, keep)
 
 
 def parse_sequence_example(data: bytes, source: str = "<example>") -> SequenceExample:
@@ -152,11 +157,12 @@ def _only(data: bytes | memoryview, wanted: int, source: str) -> list[memoryview
     return [_message(value, source, "") for number, _, value in _fields(memoryview(data), source) if number == wanted]
 
 
-def _features(parts: list[memoryview], source: str) -> dict[str, Values]:
+def _features(parts: list[memoryview], source: str, keep: Callable[[str], bool] | None = None) -> dict[str, Values]:
     out: dict[str, Values] = {}
     for part in parts:
         for key, value in _map_entries(part, source):
-            out[key] = _feature(value, f"{source}: {key}")
+            if keep is None or keep(key):
+                out[key] = _feature(value, f"{source}: {key}")
     return out
 
 

@@ -279,6 +279,8 @@ def _displacements(m: RobotMotion, group: str) -> tuple[np.ndarray, np.ndarray] 
     position, rotation = m.state_of(f"{side}_eef_position"), m.state_of(f"{side}_eef_rotation")
     if action is None or position is None or (group.endswith("rotation") and rotation is None):
         return None
+    if position[0].shape[1] != 3:  # a planar robot
+        return None
     turns = rotation[0] if rotation is not None else np.zeros_like(position[0])
     d = displacement.displacements(position[0], turns)
     realised = d.rot if group.endswith("rotation") else d.pos

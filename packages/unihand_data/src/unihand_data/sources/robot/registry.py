@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 READERS: dict[str, str] = {
     "lerobot": "lerobot:LeRobotReader",
+    "rlds": "rlds:RldsReader",
 }
 
 

@@ -1,0 +1,348 @@
+"""RLDS data sets as TensorFlow Datasets writes them (Open X-Embodiment, DROID, BridgeData V2), without TensorFlow.
+
+A version folder holds ``dataset_info.json``, ``features.json`` and ``<name>-<split>.tfrecord-XXXXX-of-YYYYY``. One
+record is one episode: a ``tf.train.Example`` whose keys are ``steps/<feature>`` (values of all steps one after the
+other; pictures and strings one per step; bools as integers) and the episode's own features. ``find`` reads the two meta
+files; an item is a record (:mod:`~.rlds_shards` says how they are listed without touching the files).
+
+Names of columns, cameras and texts are paths below ``steps`` (``observation/state``); features of the episode keep
+their own path (``episode_metadata/has_image_1``) and are repeated for every step. Embeddings of sentences, maps and
+other features of more than 256 numbers per step are no columns and are not taken apart.
+
+Keys of the data-set file that this reader knows: ``language`` (:class:`~.rlds_words.Language`) and ``paths``:
+``success`` (a feature whose last value says it), ``success_text`` and ``success_pattern`` (a text feature of the
+episode and the regex that says success), ``void_steps`` (a feature that is not 0 where a step is void).
+
+Legend: T steps, n columns of a feature.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from unihand_data.errors import Reason, Reject
+from unihand_data.sources.recording import SourceItem
+from unihand_data.sources.robot.columns import content_id_of_columns
+from unihand_data.sources.robot.episode import Found, RobotEpisode, View
+from unihand_data.sources.robot.readers.rlds_features import STEPS, Feature, Info, read_info
+from unihand_data.sources.robot.readers.rlds_shards import format_of, is_shard, offset_of, records, shards_of
+from unihand_data.sources.robot.readers.rlds_words import Language, words_of
+from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.sources.tfrecord import Values, parse_example, read_records_at
+
+#: flags of the format itself, and what no one trains on
+BOOKKEEPING = ("is_first", "is_last", "is_terminal")
+_EMBEDDING = re.compile(r".*embedding.*")
+#: the longest episode that is taken, in steps
+MAX_STEPS = 1_000_000
+MAX_PIXELS = 64 << 20
+
+
+class RldsReader:
+    """See the module."""
+
+    container: ClassVar[str] = "rlds"
+
+    @classmethod
+    def find(cls, root: str, files: list[str]) -> list[Found]:
+        folders: dict[str, list[str]] = {}
+        for name in files:
+            folder, _, base = name.rpartition("/")
+            if base in ("features.json", "dataset_info.json") or is_shard(base):
+                folders.setdefault(folder, []).append(base)
+        return [f for folder, names in folders.items() for f in _find_one(root, folder, names)]
+
+    def __init__(self, root: str, found: Found, spec: RobotSpec) -> None:
+        self.found, self.spec = found, spec
+        self.base = f"{root}/{found.root}".rstrip("/")
+        self.language = Language.model_validate(spec.language)
+
+    def items(self) -> Iterator[SourceItem]:
+        for shard, payload in records(self.base, shards_of(self.base, self._info()), self._info()):
+            number = payload.get("record")
+            key = shard.name if number is None else f"{shard.name}#{number}"
+            place = f"{self.found.root}/{key}".lstrip("/")
+            yield SourceItem(
+                place, f"{self.base}/{key}", self.spec.name, {"shard": shard.name, "split": shard.split, **payload}
+            )
+
+    def claimed(self, files: list[str]) -> set[str]:
+        prefix = f"{self.found.root}/".lstrip("/")
+        return {f for f in files if f.startswith(prefix) and "/" not in f[len(prefix) :]}
+
+    def open(self, item: SourceItem) -> RobotEpisode:
+        info, where, payload = self._info(), item.uri, item.payload
+        if "reason" in payload:
+            raise Reject(Reason(payload["reason"]), payload["why"])
+        record = self._record(info, payload, where)
+        steps = _steps(info, record, where)
+        numbers = self._numbers(info, record, steps, where)
+        content_id = content_id_of_columns({k: v for k, v in numbers.items() if k in info.steps}, None)
+        texts = {n: _bytes(record, n, info) for n, f in _all(info) if f.kind == "text" and _key(info, n) in record}
+        words, losses = words_of(texts, numbers, steps, self.language, where)
+        views, blank, lost = self._views(info, record, steps, where)
+        facts: dict[str, Any] = {
+            "tfds_version": self.found.version,
+            "suite": self.found.name,
+            "tfds_split": payload["split"],
+            "record": payload["record"],
+        }
+        said = {n: texts[n][0].decode("utf-8", "replace")[:500] for n in info.episode if texts.get(n)}
+        facts |= {"episode_metadata": said} if said else {}
+        absent = sorted(n for n in info.steps if self._wanted(info.steps[n]) and _key(info, n) not in record)
+        facts |= {"absent_features": absent} if absent else {}
+        facts |= {"blank_views": blank} if blank else {}
+        void = self._void(numbers)
+        facts |= {"invalid_steps": void} if void else {}
+        return RobotEpisode(
+            item=item,
+            content_id=content_id,
+            columns={n: x for n, x in numbers.items() if n not in self.language.code_points},
+            timestamps=None,
+            views=views,
+            texts=words,
+            success=self._success(numbers, texts),
+            losses=[*losses, *lost],
+            facts=facts,
+        )
+
+    # -- parts of open ---------------------------------------------------------------------------------------------
+
+    def _info(self) -> Info:
+        info = _cached_info(self.base, _stamp(self.base))
+        if info.problems:
+            raise Reject(Reason.CONTRADICTION, f"{self.base}: {info.problems[0]}")
+        return info
+
+    def _wanted(self, feature: Feature) -> bool:
+        """Whether a feature is taken apart at all; a map that nobody reads may be larger than the rest together."""
+        if feature.path in self.language.code_points or feature.path in self.spec.features():
+            return True
+        if feature.kind == "other" or _EMBEDDING.fullmatch(feature.path):
+            return False
+        return feature.kind != "image" or not self._ignored(feature.path)
+
+    def _ignored(self, path: str) -> bool:
+        return any(re.fullmatch(p, path) for p in self.spec.ignore)
+
+    def _record(self, info: Info, payload: dict[str, Any], where: str) -> dict[str, Values]:
+        path = f"{self.base}/{payload['shard']}"
+        offset = payload["offset"] if payload["offset"] is not None else offset_of(path, payload["record"])
+        data = next((d for _, d in read_records_at(path, offset)), None)
+        if data is None:
+            raise Reject(Reason.TRUNCATED, f"{where}: the file ends before this record; fetch it again")
+        keys = {_key(info, n) for n, f in _all(info) if self._wanted(f)}
+        return parse_example(data, where, keys.__contains__)
+
+    def _numbers(self, info: Info, record: dict[str, Values], steps: int, where: str) -> dict[str, np.ndarray]:
+        out = {}
+        for name, feature in _all(info):
+            if feature.kind == "text" or feature.kind == "image" or _key(info, name) not in record:
+                continue
+            rows = steps if name in info.steps else 1
+            x = _array(record[_key(info, name)], feature, rows, f"{where}: {name}")
+            if x is not None and name not in BOOKKEEPING:
+                out[name] = x if name in info.steps else np.repeat(x, steps, axis=0)
+        if not any(n in info.steps for n in out):
+            raise Reject(Reason.MISSING_FIELD, f"{where}: none of the numeric features of features.json is there")
+        return out
+
+    def _views(
+        self, info: Info, record: dict[str, Values], steps: int, where: str
+    ) -> tuple[dict[str, View], list[str], list[Reject]]:
+        """Cameras; those that were not recorded and show one filler picture; those that cannot be read."""
+        views: dict[str, View] = {}
+        blank: list[str] = []
+        lost: list[Reject] = []
+        for name, feature in info.steps.items():
+            if feature.kind != "image" or not self._wanted(feature):
+                continue
+            values = record.get(_key(info, name))
+            if not isinstance(values, list) or len(values) != steps:
+                count = 0 if values is None else len(values)
+                message = f"{where}: camera {name} has {count} pictures for {steps} steps"
+                lost.append(Reject(Reason.TRUNCATED, message, level="row", frames=steps))
+                continue
+            there = np.array([len(v) > 0 for v in values])
+            if not there.any():
+                message = f"{where}: camera {name} has an empty string for every step"
+                lost.append(Reject(Reason.MISSING_FIELD, message, level="row", frames=steps))
+                continue
+            if _is_filler(values):
+                blank.append(name)
+                continue
+            rate = self.spec.rate_hz or 1.0
+            views[name] = View(
+                name,
+                pictures=[v for v in values if v],
+                times=None if there.all() else np.flatnonzero(there) / rate,
+                depth=feature.dtype == "uint16",
+                depth_unit_m=float(self.spec.paths.get("depth_unit_m", "0.001")),
+            )
+        return views, blank, lost
+
+    def _success(self, numbers: dict[str, np.ndarray], texts: dict[str, list[bytes]]) -> bool | None:
+        name = self.spec.paths.get("success", "")
+        if name in numbers:
+            return bool(numbers[name][-1, 0] > 0.5)
+        text = texts.get(self.spec.paths.get("success_text", ""))
+        if text:
+            return re.search(self.spec.paths["success_pattern"], text[0].decode("utf-8", "replace")) is not None
+        return None
+
+    def _void(self, numbers: dict[str, np.ndarray]) -> list[tuple[int, int]]:
+        name = self.spec.paths.get("void_steps", "")
+        if name not in numbers:
+            return []
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], (numbers[name] != 0).any(axis=1).astype(int), [0]])))
+        return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
+
+
+def _find_one(root: str, folder: str, names: list[str]) -> list[Found]:
+    shards = [n for n in names if is_shard(n)]
+    meta = {n for n in names if not is_shard(n)}
+    if not shards and meta != {"features.json", "dataset_info.json"}:
+        return []  # a json of that name alone is no data set
+    base = f"{root}/{folder}".rstrip("/")
+    info = read_info(base)
+    problems = list(info.problems)
+    if meta != {"features.json", "dataset_info.json"} and not problems:
+        problems = ["the data set is its whole folder, with features.json and dataset_info.json"]  # one file was given
+    formats = {format_of(n) for n in shards}
+    if "tfrecord" not in formats:
+        problems.append(f"its records are {', '.join(sorted(formats)) or 'not there'}; only tfrecord files are read")
+    numeric = {n: f.width or 0 for n, f in _all(info) if f.kind == "number" and n not in BOOKKEEPING}
+    announced = sum(sum(v) for v in info.lengths.values())
+    return [
+        Found(
+            container="rlds",
+            root=folder,
+            name=info.name,
+            version=info.version,
+            features=numeric,
+            views=tuple(n for n, f in info.steps.items() if f.kind == "image"),
+            episodes=announced if info.lengths else None,
+            problems=tuple(problems),
+        )
+    ]
+
+
+def _stamp(base: str) -> tuple[float, float]:
+    def when(name: str) -> float:
+        try:
+            return os.stat(f"{base}/{name}").st_mtime
+        except OSError:
+            return 0.0
+
+    return when("features.json"), when("dataset_info.json")
+
+
+@lru_cache(maxsize=64)
+def _cached_info(base: str, stamp: tuple[float, float]) -> Info:
+    return read_info(base)
+
+
+def _all(info: Info) -> list[tuple[str, Feature]]:
+    return [*info.steps.items(), *info.episode.items()]
+
+
+def _key(info: Info, name: str) -> str:
+    return f"{STEPS}/{name}" if name in info.steps else name
+
+
+def _bytes(record: dict[str, Values], name: str, info: Info) -> list[bytes]:
+    values = record[_key(info, name)]
+    return values if isinstance(values, list) else []
+
+
+def _is_filler(pictures: list[bytes]) -> bool:
+    """Whether every step has the same picture of one colour: what converters write for a camera that was not there."""
+    if any(p != pictures[0] for p in pictures):
+        return False
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(pictures[0]), formats=("JPEG", "PNG")) as picture:
+            if picture.width * picture.height > MAX_PIXELS or picture.mode == "I;16":
+                return False
+            return all(low == high for low, high in np.reshape(picture.convert("RGB").getextrema(), (-1, 2)))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False  # whoever decodes it says what is wrong
+
+
+def _steps(info: Info, record: dict[str, Values], where: str) -> int:
+    """T: the flags of the format have one value per step; without them, every feature of known width must agree."""
+    counts: dict[str, int] = {}
+    for name in BOOKKEEPING:
+        if len(record.get(f"{STEPS}/{name}", [])):
+            counts[name] = len(record[f"{STEPS}/{name}"])
+    if not counts:
+        for name, feature in info.steps.items():
+            n, width = len(record.get(f"{STEPS}/{name}", [])), feature.width
+            if n and (feature.kind != "number" or feature.encoding != "none"):
+                counts[name] = n
+            elif n and width:
+                counts[name] = n // width if n % width == 0 else -1
+    if not counts:
+        raise Reject(Reason.EMPTY, f"{where}: no step: neither is_first nor any feature of features.json has values")
+    if len(set(counts.values())) > 1 or min(counts.values()) < 0:
+        said = ", ".join(f"{n} {c}" for n, c in sorted(counts.items()))[:200]
+        raise Reject(Reason.CONTRADICTION, f"{where}: features disagree about the number of steps: {said}")
+    steps = next(iter(counts.values()))
+    if steps > MAX_STEPS:
+        raise Reject(Reason.UNSAFE_CONTENT, f"{where}: {steps} steps")
+    first = np.asarray(record.get(f"{STEPS}/is_first", []))
+    if first.dtype.kind in "iuf" and np.count_nonzero(first) > 1:
+        again = int(np.flatnonzero(first)[1])
+        raise Reject(
+            Reason.CONTRADICTION, f"{where}: is_first is set at step {again} again: two episodes in one record"
+        )
+    return steps
+
+
+def _array(values: Values, feature: Feature, rows: int, where: str) -> np.ndarray | None:
+    """(rows, n) numbers; None where there are none (an optional feature that is empty)."""
+    if isinstance(values, list):
+        if not values:
+            return None
+        if feature.encoding == "none":
+            raise Reject(Reason.WRONG_TYPE, f"{where}: strings where features.json says {feature.dtype}")
+        return _unpacked(values, feature, rows, where)
+    if not len(values):
+        return None
+    width = feature.width
+    if len(values) != rows * width if width is not None else len(values) % rows:
+        raise Reject(
+            Reason.CONTRADICTION,
+            f"{where}: {len(values)} values for {rows} steps, features.json says {width or 'any number'} per step",
+        )
+    return np.asarray(values).reshape(rows, -1)
+
+
+def _unpacked(values: list[bytes], feature: Feature, rows: int, where: str) -> np.ndarray:
+    """(rows, n) of one string per step: raw bytes of the dtype, or those compressed by zlib."""
+    dtype = np.dtype({"bool": "?", "bfloat16": "V2"}.get(feature.dtype, feature.dtype)).newbyteorder("<")
+    if feature.width is None or dtype.kind == "V" or feature.encoding not in ("zlib", "bytes"):
+        raise Reject(Reason.UNSUPPORTED, f"{where}: {feature.dtype} packed as {feature.encoding}")
+    if len(values) != rows:
+        raise Reject(Reason.CONTRADICTION, f"{where}: {len(values)} strings for {rows} steps")
+    size, out = feature.width * dtype.itemsize, []
+    for step, packed in enumerate(values):
+        raw = packed
+        if feature.encoding == "zlib":
+            try:
+                raw = zlib.decompressobj().decompress(packed, size + 1)  # never more than is announced
+            except zlib.error as error:
+                raise Reject(Reason.CORRUPT, f"{where}: step {step} is no zlib data ({error})") from error
+        if len(raw) != size:
+            raise Reject(Reason.CONTRADICTION, f"{where}: step {step} has {len(raw)} bytes, {size} are announced")
+        out.append(np.frombuffer(raw, dtype))
+    return np.stack(out).astype(np.float64)
