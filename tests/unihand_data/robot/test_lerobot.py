@@ -239,9 +239,9 @@ def test_data_files_the_table_does_not_name_are_episodes_too(drifted):
     assert [e.texts[0].text for e in opened(drifted("episodes_gone"))] == ["put it away 0", "put it away 1"]
 
 
-def test_subtasks_and_success_of_the_episode_table(drifted):
+def test_subtasks_success_and_seed_of_the_episode_table(drifted):
     for e in opened(drifted("segments")):
-        assert e.success is True
+        assert (e.success, e.seed, e.task_id) == (True, 12, "put-away")
         assert [(t.text, t.level, t.start, t.stop) for t in e.texts][1:] == [("reach", "subtask", 0, 5)]
         assert [loss.reason for loss in e.losses] == [Reason.BAD_VALUE]
         assert "action_config[1]" in e.losses[0].message

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from unihand_data.curate.robot import so100
-from unihand_data.errors import DatasetRefused, Reason, Reject
+from unihand_data.curate.robot.evidence import CheckSettings
+from unihand_data.errors import DatasetRefused
+from unihand_data.jobs.robot_sets import judged
 from unihand_data.sources.listing import list_files
 from unihand_data.sources.robot.generate import lerobot_sets
 from unihand_data.sources.robot.generate.lerobot_sets import generate
@@ -92,27 +94,35 @@ def test_a_unit_that_nothing_tells_is_refused_with_the_evidence(tmp_path, scale)
     assert "units of the joints" in proposal(found)
 
 
+def findings(folder, name="so101_degrees"):
+    source = open_robot(str(folder), name)
+    return so100.so100_units(load_spec(name), [source.open(item)[1] for item in source.items()])
+
+
 def test_a_person_may_decide_what_is_ambiguous(tmp_path):
     so(tmp_path, lambda x: 0.5 * x)
-    source = open_robot(str(tmp_path), "so101_degrees")
-    episodes = [source.open(item)[1] for item in source.items()]
-    assert so100.check(episodes, load_spec("so101_degrees"), POS).regime == "ambiguous"
+    (finding,) = findings(tmp_path)
+    assert finding.verdict == "silent"
 
 
 def test_a_wrong_file_is_contradicted_by_the_rows_with_the_evidence(tmp_path):
     so(tmp_path, lambda x: np.radians(x))
-    source = open_robot(str(tmp_path), "so101_degrees")
-    episodes = [source.open(item)[1] for item in source.items()]
-    with pytest.raises(Reject, match="declares degrees, the rows say radians") as caught:
-        so100.check(episodes, load_spec("so101_degrees"), POS)
-    assert caught.value.reason == Reason.CONTRADICTION
-    assert "largest value" in caught.value.message
+    (finding,) = findings(tmp_path)
+    assert finding.verdict == "contradicts"
+    assert "declares degrees, the rows say radians" in finding.text
+    assert "largest value" in finding.text
+
+
+def test_the_job_refuses_a_wrong_file_before_it_begins(tmp_path):
+    so(tmp_path, lambda x: np.radians(x))
+    with pytest.raises(DatasetRefused, match="so100_units: the file declares degrees, the rows say radians"):
+        judged(open_robot(str(tmp_path), "so101_degrees"), CheckSettings())
 
 
 def test_other_robots_have_no_such_unit(tmp_path):
     found = so(tmp_path, lambda x: x, robot="koch")
     assert (found.layout, found.note) == ("", "")
-    assert so100.check([], load_spec("gr00t_gr1")) is None
+    assert so100.so100_units(load_spec("gr00t_gr1"), []) == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from unihand_data.curate.robot import evidence
 from unihand_data.curate.robot.convert import RobotMotion
 from unihand_data.curate.robot.evidence import Check, CheckSettings, Finding
 from unihand_data.curate.robot.rotation_evidence import rotation_convention
+from unihand_data.curate.robot.so100 import so100_units
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.robot.episode import RobotEpisode
 from unihand_data.sources.robot.spec import RobotSpec
@@ -27,7 +28,7 @@ TOGETHER: dict[str, Check] = {
     "gripper_sign": evidence.gripper_sign,
     "commanded_motion": evidence.commanded_motion,
 }
-NAMES = (*TOGETHER, "finger_gap", "commanded_joints", "rotation_convention")
+NAMES = (*TOGETHER, "finger_gap", "commanded_joints", "rotation_convention", "so100_units")
 
 
 def check_set(
@@ -38,6 +39,7 @@ def check_set(
     found = [f for check in TOGETHER.values() for f in check(spec, motions, settings)] if pairs else []
     if pairs:
         found += rotation_convention(spec, [e for e, _ in pairs], settings)
+        found += so100_units(spec, [e for e, _ in pairs])
     return [f for f in found if f.check not in spec.checks.off]
 
 

@@ -129,6 +129,8 @@ def _other_sentence(folder: Path) -> None:
 def _segments(e: Episode) -> None:
     e.row = {
         "success": True,
+        "seed": 12,
+        "task_id": "put-away",
         "action_config": [
             {"start_frame": 0, "end_frame": 5, "action_text": "reach", "skill": "Pick"},
             {"start_frame": 5, "end_frame": 500, "action_text": "beyond the end"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -83,7 +84,7 @@ def write_set(
         _write_v3(out, info, episodes, **shared)
     else:
         _write_v2(out, info, episodes, **shared)
-    raw = _info(info, episodes, paths, len(sentences))
+    raw = deepcopy(_info(info, episodes, paths, len(sentences)))  # names belong to the plans
     if edit_info is not None:
         edit_info(raw)
     _json(out / "meta" / "info.json", raw)
