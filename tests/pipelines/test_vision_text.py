@@ -258,6 +258,26 @@ def test_pictures_of_a_benchmark_never_train_whichever_corpus_has_them(tmp_path)
     assert "--new-version" in other.err
 
 
+def test_a_picture_that_was_fetched_later_is_taken_up_by_retry(tmp_path):
+    from unihand_data.commands.retry import retry
+    from unihand_data.sources.conversations.generate.still import still
+
+    truth = generate("llava_v1_5", tmp_path / "in", rows=2, defects=True)
+    out = tmp_path / "out"
+    assert run(tmp_path / "in", out).code == 0
+    before = inspect(str(out))
+    (tmp_path / "in" / "ocr_vqa" / "images" / "gone.jpg").write_bytes(still(77).encoded())
+    again = run(tmp_path / "in", out)
+    assert inspect(str(out)) == before, again.out + " (rows that ended are not looked at again by themselves)"
+    assert retry(str(out), reason=["missing_file"]) == 0
+    assert run(tmp_path / "in", out).code == 0
+    after = inspect(str(out))
+    assert (after["written"], after["rejected"]) == (before["written"] + 1, before["rejected"] - 1)
+    assert after["inputs"] == len(truth)
+    assert "missing_file" not in after["rejects"]["by_reason"]
+    assert validate(str(out)) == []
+
+
 def test_rows_of_one_picture_share_a_split(alone):
     _, _, talks, _ = alone("refspatial")
     splits: dict[str, set[str]] = {}

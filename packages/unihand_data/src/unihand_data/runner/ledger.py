@@ -221,7 +221,7 @@ class Ledger:
         A recording whose split is forgotten is split again; children of it that are done stay done.
 
         Args:
-            ids: units (or input items: everything of that item) to forget.
+            ids: units (or input items: everything of that item, or the block that it is a row of) to forget.
             reasons: units that ended with one of these, and recordings that lost something for one of them when they
                 were split.
             statuses: units with one of these.
@@ -236,7 +236,11 @@ class Ledger:
         if named:
             lost = pl.col("losses").list.eval(pl.element().struct.field("reason").is_in(named)).list.any()
             hit |= (pl.col("status") == SPLIT) & lost.fill_null(False)
-        columns = ["id", "item", "reason", "status", *(["losses"] if named else [])]
+        if named or ids:  # a unit whose losses are input items of their own: a block of rows is done again as a whole
+            loss = pl.element().struct
+            mine = (loss.field("level") == "item") & (loss.field("reason").is_in(named) | loss.field("item").is_in(ids))
+            hit |= pl.col("losses").list.eval(mine).list.any().fill_null(False)
+        columns = ["id", "item", "reason", "status", *(["losses"] if named or ids else [])]
         found = [frame.filter(hit).select("id") for frame in self.batches(columns)]
         hits = pl.concat(found) if found else files.empty(["id"])
         if len(hits):
