@@ -105,7 +105,7 @@ class RldsReader:
         return RobotEpisode(
             item=item,
             content_id=content_id,
-            columns={n: x for n, x in numbers.items() if n not in self.language.code_points},
+            columns={n: x for n, x in numbers.items() if self._is_column(n)},
             timestamps=None,
             views=views,
             texts=words,
@@ -129,6 +129,11 @@ class RldsReader:
         if feature.kind == "other" or _EMBEDDING.fullmatch(feature.path):
             return False
         return feature.kind != "image" or not self._ignored(feature.path)
+
+    def _is_column(self, path: str) -> bool:
+        if path in self.spec.features() or path in {v.present for v in self.spec.views}:
+            return True
+        return path not in self.language.code_points and not self._ignored(path)
 
     def _ignored(self, path: str) -> bool:
         return any(re.fullmatch(p, path) for p in self.spec.ignore)
@@ -221,6 +226,7 @@ def _find_one(root: str, folder: str, names: list[str]) -> list[Found]:
         problems.append(f"its records are {', '.join(sorted(formats)) or 'not there'}; only tfrecord files are read")
     numeric = {n: f.width or 0 for n, f in _all(info) if f.kind == "number" and n not in BOOKKEEPING}
     announced = sum(sum(v) for v in info.lengths.values())
+    away = [s for s in info.lengths if not any(f"-{s}." in n for n in shards)]
     return [
         Found(
             container="rlds",
@@ -229,7 +235,8 @@ def _find_one(root: str, folder: str, names: list[str]) -> list[Found]:
             version=info.version,
             features=numeric,
             views=tuple(n for n, f in info.steps.items() if f.kind == "image"),
-            episodes=announced if info.lengths else None,
+            episodes=announced if info.lengths and not away else None,
+            note=f"no file of split {', '.join(sorted(away))[:200]} is here" if away else "",
             problems=tuple(problems),
         )
     ]

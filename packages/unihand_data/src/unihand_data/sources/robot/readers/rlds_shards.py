@@ -20,6 +20,7 @@ from unihand_data.sources.robot.readers.rlds_features import Info
 from unihand_data.sources.tfrecord import record_offsets
 
 FRAME_BYTES = 16
+MAX_SHARDS = 100_000
 _NAME = re.compile(r"(?P<stem>.+)-(?P<split>[^-/]+)\.(?P<format>[a-z_]+)-(?P<index>\d{5,7})-of-(?P<count>\d{5,7})")
 
 
@@ -52,14 +53,11 @@ def format_of(name: str) -> str:
 def shards_of(folder: str, info: Info) -> list[Shard]:
     """Record files of a version folder by name, those that its own names or its splits announce included."""
     sizes = {e.name: e.stat().st_size for e in os.scandir(folder) if e.is_file() and format_of(e.name) == "tfrecord"}
-    wanted = dict(sizes)
-    for name in sizes:
-        at = _NAME.fullmatch(name)
-        assert at is not None
-        stem, split, count = at["stem"], at["split"], int(at["count"])
-        announced = min(count, 100_000)
-        for index in range(announced):
-            wanted.setdefault(f"{stem}-{split}.tfrecord-{index:05d}-of-{at['count']}", -1)
+    families = {(at["stem"], at["split"], at["count"]) for name in sizes if (at := _NAME.fullmatch(name))}
+    wanted = {*sizes}
+    for stem, split, count in families:
+        announced = range(min(int(count), MAX_SHARDS))
+        wanted |= {f"{stem}-{split}.tfrecord-{i:0{len(count)}d}-of-{count}" for i in announced}
     out = []
     for name in sorted(wanted):
         at = _NAME.fullmatch(name)
