@@ -1,6 +1,6 @@
 """``make bench``: every benchmark at its short setting, one after the other, each in a process of its own.
 
-python benchmarks/run.py [NAME ...]      # pipeline, overhead, reader, robots, index, codec, space, hands, camera
+python benchmarks/run.py [NAME ...]      # pipeline, overhead, reader, robots, text, index, codec, space, hands, camera
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ SHORT: dict[str, list[str]] = {
     "overhead": ["pipeline_overhead.py", "--clips", "120"],
     "reader": ["shard_reader.py"],
     "robots": ["robot_data.py", "--episodes", "4", "--windows", "100"],
+    "text": ["vision_text.py", "--rows", "300", "--engines", "local"],
     "index": ["index_scale.py", "--samples", "20000", "200000"],
     "sampler": ["sampler_scale.py", "--index", "2000000", "--build", "100000"],
     "codec": ["video_codec.py", "--windows", "30"],

@@ -99,3 +99,10 @@ def test_every_yaml_says_what_it_was_tried_on():
         assert spec.name == name
         assert spec.tried.real or spec.tried.generated
         assert spec.licence
+
+
+def test_the_table_in_the_docs_is_the_one_of_the_yamls():
+    from unihand_data.sources.conversations.table import markdown
+
+    page = Path(__file__).resolve().parents[3] / "docs" / "vision_text.md"
+    assert markdown() in page.read_text(), "python -m unihand_data.sources.conversations.table writes it"
