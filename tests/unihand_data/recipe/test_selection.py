@@ -175,3 +175,8 @@ def test_a_pattern_caps_what_matches_it_together_and_null_switches_a_shipped_cap
     assert capped.weighted_hours[0] / capped.weighted_hours[:2].sum() == pytest.approx(0.05)
     free = weigh(data, RecipeSettings(caps={"sources": {"oxe_auge*": None}}))
     assert np.allclose(free.visits, 1)
+
+
+def test_a_rate_above_a_source_rate_is_a_plain_number():
+    """A recipe file holds numbers of YAML, not of numpy."""
+    assert type(solve({20.0: 100, 80.0: 1000}, 0.3, 3.0).rate_hz) is float

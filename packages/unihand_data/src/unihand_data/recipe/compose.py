@@ -83,7 +83,7 @@ def compose(
             "found": account.total(found=True).to_json(settings.resolution),
             "taken": account.total().to_json(settings.resolution),
             "weighted": _weighted(mass, weights),
-            "bounds": [{**b, "is": round(b["is"], 6)} for b in weights.bounds],
+            "bounds": [{**b, "is": round(float(b["is"]), 6)} for b in weights.bounds],
             "robot_frames": {
                 "wanted_share": selection.wanted,
                 "kept_share": round(robot.frames / eligible, 6) if eligible else None,

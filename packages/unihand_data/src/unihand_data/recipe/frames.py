@@ -60,7 +60,7 @@ def solve(frames: Mapping[float, int], wanted: float | None, floor_hz: float) ->
         return Selection(floor_hz, floor_hz, wanted, floor_share, floor_share, floor_share > wanted)
     if wanted >= 1:
         return Selection(float("inf"), floor_hz, wanted, 1.0, floor_share, False)
-    knots = [r for r in rates if share(r) < wanted]
+    knots = [float(r) for r in rates if share(r) < wanted]
     low = max(knots, default=0.0)  # between this knot and the next the kept number grows by `slope` per Hz
     slope = float((counts / rates)[rates > low].sum() / total)
     rate = low + (wanted - share(low)) / slope
