@@ -24,6 +24,7 @@ from unihand_data.jobs.language_account import check_language, language_account
 from unihand_data.jobs.model_files import check_estimator, with_model_files
 from unihand_data.jobs.places import check_places
 from unihand_data.jobs.plan import print_plan
+from unihand_data.jobs.tokenizer import claim_counter, with_counter
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec
@@ -68,6 +69,7 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     listing = open_source(arguments.input, settings.dataset, options)
     source = partial(open_source, arguments.input, listing.spec, options)
     settings = with_model_files(with_dataset(settings, listing.spec), listing.spec)
+    settings = settings.model_copy(update={"tokens": with_counter(settings.tokens)})
     chain = stages(settings, source, arguments)
     if arguments.plan:
         print_plan(arguments, settings, listing, chain)
@@ -75,6 +77,7 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     units = list_units(listing)
     check_places(arguments)
     check_language(arguments, settings.language)
+    claim_counter(settings.tokens, arguments)
     sink = ShardSink(arguments.staging_dir)
     result = run_job(
         name="human_video",
@@ -87,7 +90,8 @@ def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     )
     joined_videos(arguments, settings, source).clear()
     cost = language_account(arguments.work_dir, settings.language)
-    return finish(arguments, settings, result, ignored=listing.ignored(), language_cost=cost)
+    tokenizer = settings.tokens.counter
+    return finish(arguments, settings, result, ignored=listing.ignored(), tokenizer=tokenizer, language_cost=cost)
 
 
 if __name__ == "__main__":

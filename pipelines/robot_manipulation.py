@@ -24,6 +24,7 @@ from unihand_data.jobs.robot_config import RobotSettings
 from unihand_data.jobs.robot_items import check_versions, list_episodes
 from unihand_data.jobs.robot_sets import judged, set_lines
 from unihand_data.jobs.stage_table import stage_lines
+from unihand_data.jobs.tokenizer import claim_counter, with_counter
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec
@@ -49,6 +50,7 @@ def stages(settings: RobotSettings, source, arguments: JobArguments) -> list[Sta
 
 def run(arguments: JobArguments, settings: RobotSettings) -> int:
     listing = judged(open_robot(arguments.input, settings.dataset), settings.checks)
+    settings = settings.model_copy(update={"tokens": with_counter(settings.tokens)})
     chain = stages(settings, listing.without_files(), arguments)
     if arguments.plan:
         remaining = Remaining(arguments.output, content_hash(settings))
@@ -58,6 +60,7 @@ def run(arguments: JobArguments, settings: RobotSettings) -> int:
         return 0
     check_places(arguments)
     check_versions(listing, arguments.output, arguments.new_version)
+    claim_counter(settings.tokens, arguments)
     result = run_job(
         name="robot_manipulation",
         units=list_episodes(listing),
@@ -67,7 +70,7 @@ def run(arguments: JobArguments, settings: RobotSettings) -> int:
         settings=settings.runner,
         content_hash=content_hash(settings),
     )
-    return finish(arguments, settings, result, ignored=listing.ignored())
+    return finish(arguments, settings, result, ignored=listing.ignored(), tokenizer=settings.tokens.counter)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from unihand_data.jobs.conversation_plan import corpus_lines
 from unihand_data.jobs.finish import finish
 from unihand_data.jobs.places import check_places
 from unihand_data.jobs.stage_table import stage_lines
+from unihand_data.jobs.tokenizer import claim_counter, with_counter
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec
@@ -52,11 +53,13 @@ def stages(settings: VisionTextSettings, held_out: HeldOut, arguments: JobArgume
 def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
     settings, held_out = checked(settings, arguments)
     corpora = open_corpora(arguments.input, settings.dataset)
+    settings = settings.model_copy(update={"tokens": with_counter(settings.tokens)})
     chain = stages(settings, held_out.joined(own_held_out(corpora)), arguments)
     if arguments.plan:
         print("\n".join([*corpus_lines(corpora, settings), "", *stage_lines(settings.runner, chain)]))
         return 0
     check_places(arguments)
+    claim_counter(settings.tokens, arguments)
     version = content_hash(settings)
     sink = account.TalkSink(arguments.staging_dir, account.keys_dir(arguments.output, version))
     result = run_job(
@@ -72,7 +75,8 @@ def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
     weeded = account.weed(arguments.output, version, arguments.staging_dir, settings.duplicates)
     account.write_summary(arguments.output, account.summary(weeded))
     rows = account.RowAccount(weeded, settings.max_reject_share, result)
-    return finish(arguments, settings, result, ignored=corpora.ignored(), state=rows)
+    tokenizer = settings.tokens.counter
+    return finish(arguments, settings, result, ignored=corpora.ignored(), tokenizer=tokenizer, state=rows)
 
 
 if __name__ == "__main__":

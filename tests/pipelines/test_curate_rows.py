@@ -14,7 +14,9 @@ from unihand_data.curate.tasks import TaskSettings, build_samples
 from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.track import HandTrack
+from unihand_data.language.templates import render
 from unihand_data.shards.rows import LanguageRow, MediaRow
+from unihand_data.shards.tokens import TokenCounter
 from unihand_data.space.slots import GROUPS
 from unihand_data.video.clip import ClipRef
 
@@ -248,7 +250,7 @@ def starts(samples, task):
 
 def test_every_start_with_an_action_and_enough_frames_is_a_sample():
     row = row_of(hand("right"), camera=still_camera())
-    samples = build_samples(row, TaskSettings())  # 0.3 s are 3 frames at 10 Hz
+    samples = build_samples(row, TaskSettings(), TokenCounter())  # 0.3 s are 3 frames at 10 Hz
     assert starts(samples, "motion_generation") == list(range(T - 3 + 1))
     assert starts(samples, "motion_continuation") == list(range(3, T - 3 + 1))
     generation = [s for s in samples if s.task == "motion_generation"]
@@ -262,7 +264,7 @@ def test_every_start_with_an_action_and_enough_frames_is_a_sample():
 def test_no_sample_starts_in_a_gap_and_no_continuation_reaches_over_one():
     seen = np.ones(T, bool)
     seen[[4, 5]] = False
-    samples = build_samples(row_of(hand("right", valid=seen), camera=still_camera()), TaskSettings())
+    samples = build_samples(row_of(hand("right", valid=seen), camera=still_camera()), TaskSettings(), TokenCounter())
     # frame 3 has no action, 4 has no state, and theta's target makes 5 an action without a state
     assert starts(samples, "motion_generation") == [0, 1, 2, 6, 7, 8, 9]
     assert starts(samples, "motion_continuation") == [8, 9]  # active[5:8] and later; 5 has theta's target
@@ -270,15 +272,27 @@ def test_no_sample_starts_in_a_gap_and_no_continuation_reaches_over_one():
 
 def test_sample_ids_and_starts_do_not_hang_on_the_text():
     clip = clip_of(hand("right"), camera=still_camera())
-    one = build_samples(human_episode(clip, MotionSettings(), "h"), TaskSettings())
+    one = build_samples(human_episode(clip, MotionSettings(), "h"), TaskSettings(), TokenCounter())
     clip.language = [LanguageRow(x.level, x.t0, x.t1, "Other words.", x.hand, "gemini") for x in clip.language]
-    other = build_samples(human_episode(clip, MotionSettings(), "h"), TaskSettings())
+    other = build_samples(human_episode(clip, MotionSettings(), "h"), TaskSettings(), TokenCounter())
     assert [s.sample_id for s in one] == [s.sample_id for s in other]
+
+
+def test_the_question_is_counted_as_it_is_rendered_and_without_placeholders():
+    row = row_of(hand("right"), camera=still_camera())
+    counter = TokenCounter()
+    for sample in build_samples(row, TaskSettings(), counter):
+        line = row.language[sample.language_ref]
+        question, answer = render(sample.question_template_id, line.text, hand=line.hand)
+        for placeholder in ("<vision>", "<state>", "<action>"):
+            question, answer = question.replace(placeholder, ""), answer.replace(placeholder, "")
+        assert (sample.tokens_text, sample.tokens_answer) == (counter.count(question), counter.count(answer))
+        assert (sample.tokens_answer > 0) == (sample.task == "motion_description")
 
 
 def test_a_sample_refers_to_a_sentence_that_covers_its_start():
     row = row_of(hand("right"), camera=still_camera())
-    for sample in build_samples(row, TaskSettings()):
+    for sample in build_samples(row, TaskSettings(), TokenCounter()):
         text = row.language[sample.language_ref]
         assert text.t0 <= row.timestamps[sample.start_frame] < text.t1
 

@@ -24,7 +24,7 @@ PAGES = {
     "vision_text": VisionTextSettings,
     "build_recipe": RecipeSettings,
 }
-FILLED_IN_BY_THE_JOB = {"dataset_id", "model_files", "held_out.digest"}
+FILLED_IN_BY_THE_JOB = {"dataset_id", "model_files", "held_out.digest", "tokens.counter"}
 pages = pytest.mark.parametrize(("name", "model"), PAGES.items(), ids=list(PAGES))
 
 

@@ -5,10 +5,10 @@ import pytest
 from unihand_data.language.mirror_words import swap_left_right
 from unihand_data.language.templates import (
     TEMPLATES,
-    answer_tokens_estimate,
     pick_template,
     render,
     templates_of,
+    without_placeholders,
 )
 
 TASKS = ("motion_generation", "motion_continuation", "motion_description")
@@ -74,5 +74,7 @@ def test_published_wordings_do_not_change():
     assert TEMPLATES["qa-v1/des-03"].question == "<vision><state><action>Which instruction would lead to this motion?"
 
 
-def test_tokens_are_estimated_from_bytes():
-    assert [answer_tokens_estimate(t) for t in ("", "a", "abcd", "abcde")] == [0, 1, 1, 2]
+def test_what_is_counted_as_text_holds_no_placeholder_of_another_modality():
+    question, answer = render("qa-v1/con-01", "Open the lid")
+    assert without_placeholders(question) == "Open the lid. The motion up to now is given. Continue it."
+    assert without_placeholders(answer) == ""

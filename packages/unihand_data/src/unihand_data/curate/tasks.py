@@ -10,8 +10,9 @@ import numpy as np
 
 from unihand_data.config import Settings
 from unihand_data.ids import make_id
-from unihand_data.language.templates import answer_tokens_estimate, pick_template
+from unihand_data.language.templates import pick_template, render, without_placeholders
 from unihand_data.shards.rows import EpisodeRow, SampleRow
+from unihand_data.shards.tokens import TokenCounter
 
 
 class TaskSettings(Settings):
@@ -23,9 +24,20 @@ class TaskSettings(Settings):
     continuation: bool = True
 
 
-def _text_tokens(text: str) -> int:
-    """docs/contract.md, section 4: bytes / 4 where no tokenizer is present (marked ``estimate`` by the catalogue)."""
-    return -(-len(text.encode()) // 4)
+class _Counts:
+    """Tokens of the questions and answers of a row as they are rendered for training; equal ones are counted once."""
+
+    def __init__(self, row: EpisodeRow, counter: TokenCounter):
+        self.row, self.counter = row, counter
+        self._known: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def of(self, template_id: str, ref: int) -> tuple[int, int]:
+        """(given, predicted) words; placeholders of pictures, states and actions are no text (contract, section 4)."""
+        if (template_id, ref) not in self._known:
+            text, hand = (self.row.language[ref].text, self.row.language[ref].hand) if ref >= 0 else ("", "both")
+            question, answer = (without_placeholders(part) for part in render(template_id, text, hand=hand))
+            self._known[template_id, ref] = self.counter.count(question), self.counter.count(answer)
+        return self._known[template_id, ref]
 
 
 def _language_at(row: EpisodeRow, t: float, key: str) -> int:
@@ -37,13 +49,14 @@ def _language_at(row: EpisodeRow, t: float, key: str) -> int:
     return covering[int(key[:8], 16) % len(covering)]
 
 
-def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
+def build_samples(row: EpisodeRow, settings: TaskSettings, counter: TokenCounter) -> list[SampleRow]:
     """All samples of a row, in the order of their start frames.
 
     A start frame counts when it has an active action step; ids depend on the episode, task and start alone (for a
-    description on its span), never on the text.
+    description on its span), never on the text. ``counter`` counts the rendered words of question and answer.
     """
     samples: list[SampleRow] = []
+    counts = _Counts(row, counter)
     frames = row.frames
     views = max(1, len(row.cameras))
     future = max(1, round(settings.min_future_s * row.rate_hz))
@@ -57,7 +70,7 @@ def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
             ref = _language_at(row, float(row.timestamps[start]), sample_id)
         text = row.language[ref].text if ref >= 0 else ""
         template = pick_template(task, sample_id, has_text=bool(text))
-        described = task == "motion_description"
+        given, predicted = counts.of(template.template_id, ref)
         samples.append(
             SampleRow(
                 sample_id=sample_id,
@@ -68,8 +81,8 @@ def build_samples(row: EpisodeRow, settings: TaskSettings) -> list[SampleRow]:
                 history_available=past,
                 language_ref=ref,
                 question_template_id=template.template_id,
-                tokens_text=_text_tokens(template.question) + (0 if described else _text_tokens(text)),
-                tokens_answer=answer_tokens_estimate(text) if described else 0,
+                tokens_text=given,
+                tokens_answer=predicted,
                 images_per_time=views,
                 split=row.split,
             )

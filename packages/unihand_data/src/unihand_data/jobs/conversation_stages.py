@@ -27,9 +27,9 @@ from unihand_data.errors import Reason, Reject
 from unihand_data.jobs.conversation_config import VisionTextSettings
 from unihand_data.jobs.conversation_items import BlockState
 from unihand_data.jobs.picture_packs import PicturePacks
+from unihand_data.jobs.tokenizer import open_counter
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import MediaRow, StagedRows
-from unihand_data.shards.tokens import TokenCounter
 from unihand_data.sources.conversations.pictures import read_picture
 from unihand_data.sources.conversations.reader import BlockReader
 from unihand_data.sources.conversations.registry import load_corpus
@@ -160,7 +160,7 @@ class BuildTalkRows(_Stage):
 
     def __init__(self, settings: VisionTextSettings):
         super().__init__(settings)
-        self.counter = TokenCounter()
+        self.counter = open_counter(settings.tokens)
 
     def __call__(self, unit: Unit) -> list[Unit]:
         state: RowState = unit.body

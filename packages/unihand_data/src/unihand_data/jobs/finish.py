@@ -61,6 +61,7 @@ def finish(
     result: JobResult,
     *,
     ignored: int,
+    tokenizer: str,
     language_cost: dict[str, Any] | None = None,
     state: Callable[[Sequence[Ledger], str], Stated] = state_losses,
 ) -> int:
@@ -68,6 +69,7 @@ def finish(
 
     Args:
         ignored: files of the input that are none of the pipeline's business.
+        tokenizer: what counted the words of the samples (``tokens.counter`` of the settings).
         language_cost: what language models were asked and cost, for the manifest.
         state: stages the losses of the ledgers and counts items (a unit of rows counts them row by row).
     """
@@ -89,6 +91,7 @@ def finish(
         new_version=arguments.new_version,
         clean=True,
         language_cost=language_cost,
+        tokenizer=tokenizer,
     )
     # Encoded files of units that are left for later stay. Of the others, the bytes are in the media table, or belong to
     # clips that were not kept.

@@ -15,6 +15,7 @@ from unihand_data.hands.config import HandsSettings
 from unihand_data.hands.hawor_config import HaworSettings
 from unihand_data.ids import make_id
 from unihand_data.jobs.places import need_folder
+from unihand_data.jobs.tokenizer import TokenSettings
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
 from unihand_data.runner import paths
 from unihand_data.runner.settings import RunnerSettings
@@ -54,6 +55,7 @@ class HumanVideoSettings(Settings):
     language: LanguageSettings = LanguageSettings()
     tasks: TaskSettings = TaskSettings()
     mirror: bool = True
+    tokens: TokenSettings = runtime_field(TokenSettings())
     model_files: dict[str, str] = Field(default_factory=dict)  # hashes, filled in by the job (jobs/model_files.py)
     runner: RunnerSettings = runtime_field(RunnerSettings())
 

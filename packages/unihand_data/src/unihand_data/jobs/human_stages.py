@@ -26,6 +26,7 @@ from unihand_data.jobs.human_split import HumanStage
 from unihand_data.jobs.human_split import OpenAndSplit as OpenAndSplit  # the pages name all stages through this module
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.model_files import check_worker
+from unihand_data.jobs.tokenizer import open_counter
 from unihand_data.language.relevance import screen_motion
 from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
@@ -241,6 +242,7 @@ class BuildRows(HumanStage):
         from unihand_data.space.embodiment import load_embodiment
 
         self.embodiment_hash = load_embodiment("human_hands").hash
+        self.counter = open_counter(settings.tokens)
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
@@ -255,6 +257,8 @@ class BuildRows(HumanStage):
             else:
                 why = f"no mirror twin: {found[0]!r} may hold a side word that is not exchanged ({', '.join(found[1])})"
                 unit.rejects.append(Reject(Reason.UNSUPPORTED, f"{unit.uri}: {why}", level="row"))
-        samples = [sample for episode in episodes for sample in build_samples(episode, self.settings.tasks)]
+        samples = [
+            sample for episode in episodes for sample in build_samples(episode, self.settings.tasks, self.counter)
+        ]
         unit.body = StagedRows(episodes, [clip.media], samples)
         return [unit]

@@ -6,6 +6,7 @@ from unihand_data.config import Settings, runtime_field
 from unihand_data.curate.robot.evidence import CheckSettings
 from unihand_data.curate.robot.masks import IdleSettings, OutlierSettings
 from unihand_data.curate.tasks import TaskSettings
+from unihand_data.jobs.tokenizer import TokenSettings
 from unihand_data.runner.settings import RunnerSettings
 from unihand_data.video.encode import EncodeSettings
 from unihand_data.video.remux import RemuxSettings
@@ -32,4 +33,5 @@ class RobotSettings(Settings):
     idle: IdleSettings = IdleSettings()
     video: RobotVideoSettings = RobotVideoSettings()
     tasks: TaskSettings = TaskSettings(description=False, continuation=False)
+    tokens: TokenSettings = runtime_field(TokenSettings())
     runner: RunnerSettings = runtime_field(RunnerSettings())

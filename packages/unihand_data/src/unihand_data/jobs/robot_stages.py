@@ -18,6 +18,7 @@ from unihand_data.curate.robot.views import StoredSources, ViewStore
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
 from unihand_data.jobs.robot_config import RobotSettings
+from unihand_data.jobs.tokenizer import open_counter
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import MediaRow, StagedRows
 from unihand_data.shards.schema import SCHEMA_VERSION
@@ -155,6 +156,10 @@ class StoreViews(_Stage):
 class BuildRobotRows(_Stage):
     """Episode row and its samples."""
 
+    def __init__(self, settings: RobotSettings, source: RobotSource):
+        super().__init__(settings, source)
+        self.counter = open_counter(settings.tokens)
+
     def __call__(self, unit: Unit) -> list[Unit]:
         clip, number = unit.body
         spec = self.source.sets[number].spec
@@ -163,5 +168,6 @@ class BuildRobotRows(_Stage):
         media: dict[str, MediaRow] = {}
         for view in clip.views:
             media |= {m.media_id: m for m in (view.media, view.depth) if m is not None}
-        unit.body = StagedRows([row], list(media.values()), build_samples(row, self.settings.tasks))
+        samples = build_samples(row, self.settings.tasks, self.counter)
+        unit.body = StagedRows([row], list(media.values()), samples)
         return [unit]

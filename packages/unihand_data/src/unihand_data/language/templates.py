@@ -11,11 +11,13 @@ A published template never changes its words: a new wording gets a new id, an ol
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 MotionTask = Literal["motion_generation", "motion_continuation", "motion_description"]
 TEMPLATES_VERSION = "qa-v1"
+_PLACEHOLDER = re.compile("<(?:vision|state|action)>")
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,9 @@ def render(template_id: str, text: str = "", *, hand: str = "both") -> tuple[str
     return _fill(template.question, values), _fill(template.answer, values)
 
 
-def answer_tokens_estimate(text: str) -> int:
-    """Tokens of a described answer where no tokenizer is present: bytes / 4 (docs/contract.md, section 4)."""
-    return -(-len(text.encode()) // 4)
+def without_placeholders(rendered: str) -> str:
+    """The words of a question or an answer: what is counted as text. Pictures, states and actions are not."""
+    return _PLACEHOLDER.sub("", rendered)
 
 
 def _sentence(text: str) -> str:

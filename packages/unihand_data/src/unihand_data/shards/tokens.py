@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from unihand_data.ids import hash_file
+
 #: an image of 224 px becomes 64 visual tokens and its two border tokens, one of 448 px 256 and two
 VISUAL_TOKENS = {224: 64 + 2, 448: 256 + 2}
 #: moments at which a task sees images: now; a history step and now; both ends of the span; a conversation's own images
@@ -19,10 +21,15 @@ class TokenCounter:
 
     Args:
         tokenizer: a ``tokenizer.json`` or the folder that holds it; default ``$UNIHAND_TOKENIZER``; without either the
-            count is an estimate. Reading it needs the ``tokenizers`` package.
+            count is an estimate. Reading it needs the ``tokenizers`` package (extra ``[tokenizer]``).
+
+    Attributes:
+        name: ``bytes/4``, or the folder's name and a hash of the file: equal hashes count alike.
 
     Raises:
         FileNotFoundError: a tokenizer was named and is not there.
+        ValueError: the file is no tokenizer.
+        ModuleNotFoundError: ``tokenizers`` is not installed.
     """
 
     def __init__(self, tokenizer: str | os.PathLike[str] | None = None):
@@ -35,8 +42,11 @@ class TokenCounter:
                 raise FileNotFoundError(f"{file}: no tokenizer here; unset UNIHAND_TOKENIZER to estimate by bytes / 4")
             from tokenizers import Tokenizer
 
-            self._tokenizer = Tokenizer.from_file(str(file))
-            self.name = f"tokenizer:{file.parent.name}"
+            try:
+                self._tokenizer = Tokenizer.from_file(str(file))
+            except Exception as error:  # the package raises plain Exception for whatever is wrong with a file
+                raise ValueError(f"{file}: not a tokenizer.json ({error})") from error
+            self.name = f"{file.parent.name}@{hash_file(file)[:12]}"
 
     @property
     def estimate(self) -> bool:
@@ -47,3 +57,15 @@ class TokenCounter:
         if self._tokenizer is not None:
             return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
         return math.ceil(len(text.encode()) / 4)
+
+
+def same_counter(one: str, other: str) -> bool:
+    """Whether two :attr:`TokenCounter.name` count alike: the same file, whatever its folder is called."""
+    return one.rpartition("@")[2] == other.rpartition("@")[2]
+
+
+def both_counters(one: str, other: str) -> str:
+    """The name for counts of which some are by ``one`` and some by ``other``; an estimate if any is."""
+    if same_counter(one, other):
+        return other
+    return ESTIMATE if ESTIMATE in (one, other) else f"{one} and {other}"

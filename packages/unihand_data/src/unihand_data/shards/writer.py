@@ -26,6 +26,7 @@ from unihand_data.shards.guard import use_lance
 from unihand_data.shards.id_index import IdIndex, Ids, id_keys
 from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, RejectRow, SampleRow
 from unihand_data.shards.store import Store
+from unihand_data.shards.tokens import both_counters
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def commit(
         inputs: items by outcome, *totals of this directory* (inputs, written, rejected, ignored). None derives them
             from the rows: ``provenance["item"]`` (else the recording) of written rows and ``item`` of rejects.
         run_id: goes into every Lance commit message and names the tag ``run-<run_id>``.
-        tokenizer: who counted ``tokens_*``; ``bytes/4`` marks an estimate.
+        tokenizer: who counted ``tokens_*`` of what is staged; ``bytes/4`` marks an estimate, and so does a directory
+            of which some samples are estimated.
         settled: input items whose staged rejects are all there is to say about them: rejects that an earlier run stored
             for them and that are not staged now (a retry that went well, a budget that is no longer spent) are dropped.
         language_cost: what all runs of this directory spent on language models; None leaves what is recorded.
@@ -71,7 +73,7 @@ def commit(
     use_lance()
     stage, out = Store(staging_dir, storage_options), Store(out_dir, storage_options)
     with only_committer(out):
-        manifest = _begin(out, content_hash, config, run_id, new_version)
+        manifest = _begin(out, content_hash, config, run_id, new_version, tokenizer)
         _step("begin")
         new = {"media": append.commit_media(stage, out, run_id)}
         _step("media")
@@ -86,7 +88,7 @@ def commit(
             _step(folder)
         if language_cost is not None:
             manifest.language_cost = language_cost
-        tag = _finish(out, manifest, inputs, tokenizer, run_id)
+        tag = _finish(out, manifest, inputs, run_id)
         _step("manifest")
         _tag(out, manifest)
         _step("tag")
@@ -144,7 +146,9 @@ def _step(name: str) -> None:
     """Marks the end of a step. The crash tests kill the process here; nothing else happens."""
 
 
-def _begin(out: Store, content_hash: str, config: dict[str, Any], run_id: str, new_version: bool) -> mf.Manifest:
+def _begin(
+    out: Store, content_hash: str, config: dict[str, Any], run_id: str, new_version: bool, tokenizer: str
+) -> mf.Manifest:
     config = json.loads(json.dumps(config, default=str))
     manifest = mf.read(out)
     if manifest is None:
@@ -155,6 +159,7 @@ def _begin(out: Store, content_hash: str, config: dict[str, Any], run_id: str, n
             "settings that change content differ. Choose another output directory, or pass --new-version to add here"
         )
     manifest.content_hash, manifest.config = content_hash, config
+    manifest.tokenizer = both_counters(manifest.tokenizer, tokenizer) if manifest.samples else tokenizer
     version = {"content_hash": content_hash, "config": config}
     if version not in manifest.versions:
         manifest.versions.append(version)
@@ -165,9 +170,7 @@ def _begin(out: Store, content_hash: str, config: dict[str, Any], run_id: str, n
     return manifest
 
 
-def _finish(
-    out: Store, manifest: mf.Manifest, inputs: dict[str, int] | None, tokenizer: str, run_id: str
-) -> str | None:
+def _finish(out: Store, manifest: mf.Manifest, inputs: dict[str, int] | None, run_id: str) -> str | None:
     """Counts and the tag's entry, then the manifest as ``committed``. Returns the name of a new tag."""
     twins, manifest.licences = _licences(out)
     episodes = tables.open_table(out, "episodes").count_rows()
@@ -180,7 +183,6 @@ def _finish(
         "rejects": sum(f.rows for f in manifest.rejects),
     }
     manifest.inputs = dict(inputs) if inputs is not None else derived_inputs(out, manifest)
-    manifest.tokenizer = tokenizer
     manifest.tables = {t: tables.open_table(out, t).version for t in tables.TABLES}
     state = {**manifest.tables, "samples": len(manifest.samples), "rejects": len(manifest.rejects)}
     tag = None
