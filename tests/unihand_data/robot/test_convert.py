@@ -110,6 +110,13 @@ def test_sticky_commands_hold_what_was_decided_and_start_opposite_to_it():
         sticky(np.array([[0.3], [1.0]]))
 
 
+def test_sticky_commands_between_may_be_told_to_decide_by_their_sign():
+    column = np.array([[0.04], [0.3], [-0.05], [-1.0], [0.0]])
+    assert sticky(column, decides=0.1).ravel().tolist() == [-1, 1, 1, -1, -1]
+    with pytest.raises(Reject):
+        sticky(np.array([[0.3], [7.0]]), decides=0.1)
+
+
 def test_a_copied_state_is_shifted_by_one_step():
     assert next_state(np.arange(3.0)[:, None]).ravel()[:2].tolist() == [1, 2]
 

@@ -12,13 +12,18 @@ from unihand_data.sources.robot.episode import RobotEpisode
 from unihand_data.sources.robot.spec import RobotSpec
 
 
-def sticky(relative: np.ndarray, where: str = "column") -> np.ndarray:
+def sticky(relative: np.ndarray, where: str = "column", decides: float | None = None) -> np.ndarray:
     """Relative commands -1 / 0 / +1 (T, n) to absolute ones in the same sign.
 
     Every 0 holds what was decided last. Steps before the first decision hold the opposite of it: a command that closes
     is given to an open gripper. A column that never decides is NaN: nothing says where the gripper was.
+
+    Args:
+        decides: a value of at least this size is taken by its sign, a smaller one holds; None: only -1, 0, 1 are known.
     """
     x = np.asarray(relative, np.float64).reshape(len(relative), -1)
+    if decides is not None and (np.abs(np.nan_to_num(x)) <= 1.001).all():
+        x = np.where(np.abs(x) < decides, 0.0, np.sign(x))
     if not np.isin(np.round(x[np.isfinite(x)], 3), (-1.0, 0.0, 1.0)).all():
         raise Reject(
             Reason.CONTRADICTION, f"{where}: a relative gripper command is -1, 0 or 1, not {x.min()}..{x.max()}"
@@ -46,5 +51,7 @@ def with_derived(episode: RobotEpisode, spec: RobotSpec, where: str) -> dict[str
         if rule.source not in raw:
             raise Reject(Reason.MISSING_FIELD, f"{where}: no feature {rule.source!r}, which {rule.column} derives from")
         values = raw[rule.source]
-        raw[rule.column] = sticky(values, f"{where}: {rule.source}") if rule.how == "sticky" else next_state(values)
+        raw[rule.column] = (
+            sticky(values, f"{where}: {rule.source}", rule.decides) if rule.how == "sticky" else next_state(values)
+        )
     return raw

@@ -58,13 +58,15 @@ class Derive(Settings):
     """A column made from others before blocks are taken; the originals stay in ``raw_extra``.
 
     ``sticky``: a relative command -1 / 0 / +1 (0: hold) becomes the absolute one in the same sign: every 0 takes the
-    last decided value, and steps before the first decision take its opposite.
+    last decided value, and steps before the first decision take its opposite. ``decides``: from this size on a value
+    between 0 and 1 decides too, smaller ones hold; null: only -1, 0 and 1 are known.
     ``next_state``: what the data set says was copied from the state is shifted, ``action[t] = state[t + 1]``.
     """
 
     column: str
     how: Literal["sticky", "next_state"]
     source: str
+    decides: float | None = Field(None, gt=0, lt=1)
 
 
 class Checks(Settings):

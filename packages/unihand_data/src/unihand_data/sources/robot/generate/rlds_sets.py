@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,7 @@ PLANS: dict[str, Plan] = {
                          joints=6, depths="depth_camera_wrist_left", version="1.0.0",
                          sentence="tidy the desk@\u62ff\u8d77\u676f\u5b50@pick up the cup"),
 }  # fmt: skip
+PLANS["oxe_language_table_sim"] = replace(PLANS["oxe_language_table"], tfds="language_table_sim")
 PLANS["oxe_pr2_fridge"], PLANS["oxe_pr2_tabletop"] = (
     _new(
         _named(f"utokyo_pr2_{task}"),
