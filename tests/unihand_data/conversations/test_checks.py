@@ -97,12 +97,12 @@ def test_numbers_in_questions_stay_apart():
 
 
 def keys(*rows: tuple[str, str, str, int, str]) -> pl.DataFrame:
-    """item, exact, asked, rank, look"""
+    """item, exact, said, rank, look"""
     return pl.DataFrame(
         {
             "item": [r[0] for r in rows], "conversation_id": [f"c{r[0]}" for r in rows], "source": "s",
             "uri": [f"u{r[0]}" for r in rows], "rank": [r[3] for r in rows], "exact": [r[1] for r in rows],
-            "asked": [r[2] for r in rows], "looks": [[r[4]] for r in rows], "stored": [False] * len(rows),
+            "said": [r[2] for r in rows], "looks": [[r[4]] for r in rows], "stored": [False] * len(rows),
         }
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_a_stored_row_stays_whatever_its_rank():
     assert find_duplicates(rows, _S)["item"].to_list() == ["2"]
 
 
-def test_near_duplicates_need_the_same_question():
+def test_near_duplicates_need_the_same_words():
     rows = keys(
         ("1", "x", "q", 1, "0f"), ("2", "y", "q", 1, "0e"), ("3", "z", "other", 1, "0f"), ("4", "w", "q", 1, "f0")
     )

@@ -40,7 +40,7 @@ KEYS = pa.schema(
         ("uri", pa.string()),
         ("rank", pa.int32()),
         ("exact", pa.string()),
-        ("asked", pa.string()),
+        ("said", pa.string()),
         ("looks", pa.list_(pa.string())),
         ("media", pa.list_(pa.string())),
         ("fixes", pa.list_(pa.string())),
@@ -214,7 +214,7 @@ def _unique(series: list[pl.Series]) -> pl.Series:
 
 def _duplicate_rejects(lost: pl.DataFrame) -> pl.DataFrame:
     message = pl.format("{}: the same {} as {} of {}", "uri", pl.when(pl.col("reason") == "duplicate").then(
-        pl.lit("picture and questions")).otherwise(pl.lit("questions about a picture that looks the same")),
+        pl.lit("picture and questions")).otherwise(pl.lit("words about a picture that looks the same")),
         "of_uri", "of_source")  # fmt: skip
     return _reject_frame(lost, pl.col("uri"), message, "weed")
 

@@ -1,9 +1,9 @@
 """Which rows are another row again, over all corpora of a directory.
 
 Exact: the same decoded pixels and the same questions, normalised (RoboPoint holds LLaVA's rows, LLaVA-OneVision those
-of LLaVA-NeXT, FineVision those of both). Near: the same questions and pictures whose perceptual hashes differ in at
-most ``near_bits`` of 64 bits (copies that were scaled or encoded anew). The questions must agree: two crops of one
-scene, or two frames of one video, with questions of their own are two rows.
+of LLaVA-NeXT, FineVision those of both). Near: the same questions and answers, and pictures whose perceptual hashes
+differ in at most ``near_bits`` of 64 bits (copies that were scaled or encoded anew). The answers must agree too: two
+frames of one episode look alike, and the next step may be another.
 
 Of duplicates the one that is stored already stays, then that of the smaller rank (the corpus that is the origin), then
 the first by source and place, so that the result does not depend on the order of work.
@@ -69,11 +69,11 @@ def _loser_empty() -> list[pl.Expr]:
 
 
 def _near(rows: pl.DataFrame, bits: int) -> pl.DataFrame:
-    """Rows of equal questions and one picture each (or several, all of them near)."""
-    asked = rows.filter(pl.col("looks").list.len() > 0)
-    asked = asked.filter(pl.len().over("asked") > 1)
+    """Rows of equal words and one picture each (or several, all of them near)."""
+    alike = rows.filter(pl.col("looks").list.len() > 0)
+    alike = alike.filter(pl.len().over("said") > 1)
     lost: list[dict[str, str]] = []
-    for group in asked.partition_by("asked", maintain_order=True):
+    for group in alike.partition_by("said", maintain_order=True):
         lost += _near_in(list(group.iter_rows(named=True)), bits)
     if not lost:
         return rows.clear().select(*_loser_empty())

@@ -38,7 +38,7 @@ class Keys:
 
     Attributes:
         exact: equal for rows of the same pictures (decoded pixels) and the same questions.
-        asked: equal for rows of the same questions. ``looks``: perceptual hashes of the pictures, in order.
+        said: equal for rows of the same questions and answers. ``looks``: perceptual hashes of the pictures, in order.
     """
 
     item: str
@@ -47,7 +47,7 @@ class Keys:
     uri: str
     rank: int
     exact: str
-    asked: str
+    said: str
     looks: list[str]
     media: list[str]
     fixes: list[str]
@@ -156,7 +156,8 @@ def sample(row: ConversationRow, media: SeenMedia, template: str) -> SampleRow:
 def keys(talk: Talk, media: SeenMedia, row: ConversationRow, item: str, uri: str, rank: int) -> Keys:
     asked = make_id(*(normalised(t["text"]) for t in row.turns if t["role"] == "user"))
     # without a picture the answer is what tells two rows apart that ask alike ("Continue.")
-    extra = [] if media.rows else [normalised(t["text"]) for t in row.turns if t["role"] == "assistant"]
+    answers = [normalised(t["text"]) for t in row.turns if t["role"] == "assistant"]
+    extra = [] if media.rows else answers
     film = [media.film.media_id] if media.film else []
     return Keys(
         item,
@@ -165,7 +166,7 @@ def keys(talk: Talk, media: SeenMedia, row: ConversationRow, item: str, uri: str
         uri,
         rank,
         make_id(asked, *(p.pixel_hash for p in media.pictures), *film, *extra),
-        asked,
+        make_id(asked, *answers),
         [p.look for p in media.pictures],
         [m["media_id"] for m in row.media],
         sorted(talk.fixes),
