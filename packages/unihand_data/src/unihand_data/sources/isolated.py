@@ -34,8 +34,14 @@ def _serve(request: dict[str, Any]) -> Any:
 
         where, rows = request["where"], request["rows"]
         return read_rows(request["path"], request["columns"], where and tuple(where), rows and tuple(rows))
-    from unihand_data.sources.hdf5_safe import read_hdf5
+    if request["do"] == "hdf5_pictures":
+        from unihand_data.sources.hdf5_pictures import read_pictures
 
+        return read_pictures(request["path"], request["dataset"], request["opencv"])
+    from unihand_data.sources.hdf5_safe import list_hdf5, read_hdf5
+
+    if request["do"] == "hdf5_list":
+        return list_hdf5(request["path"], request["group"], request["depth"])
     return read_hdf5(request["path"], request["groups"], request["datasets"])
 
 
@@ -76,6 +82,19 @@ def frame_times(video: str) -> np.ndarray:
 def hdf5(path: str, groups: list[str], datasets: list[str]) -> dict[str, Any]:
     """See :func:`unihand_data.sources.hdf5_safe.read_hdf5`."""
     return _worker().call({"do": "hdf5", "path": path, "groups": groups, "datasets": datasets}, name=path)
+
+
+def hdf5_list(path: str, group: str = "", depth: int = 8) -> dict[str, Any]:
+    """See :func:`unihand_data.sources.hdf5_safe.list_hdf5`."""
+    return _worker().call({"do": "hdf5_list", "path": path, "group": group, "depth": depth}, name=path)
+
+
+def hdf5_pictures(path: str, dataset: str, opencv: bool = False) -> list[bytes]:
+    """The encoded pictures of one data set; see :func:`unihand_data.sources.hdf5_pictures.read_pictures`."""
+    request = {"do": "hdf5_pictures", "path": path, "dataset": dataset, "opencv": opencv}
+    got = _worker().call(request, name=f"{path}: {dataset}")
+    data, ends = np.asarray(got["bytes"], np.uint8).tobytes(), [int(e) for e in got["ends"]]
+    return [data[a:b] for a, b in zip([0, *ends[:-1]], ends)]
 
 
 def parquet(data: bytes, source: str) -> dict[str, list[Any]]:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 READERS: dict[str, str] = {
     "lerobot": "lerobot:LeRobotReader",
+    "hdf5": "hdf5:Hdf5Reader",
     "rlds": "rlds:RldsReader",
 }
 
