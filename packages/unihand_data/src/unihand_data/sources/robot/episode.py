@@ -35,6 +35,7 @@ class Found:
         views: raw camera names; depth streams included.
         episodes: as announced, None where only opening would tell.
         layout: which of the reader's folder trees this is, where it knows several.
+        files: what holds its episodes, relative to the input folder, where a listing of ``root`` would not tell.
         note: what the reader decided beyond the meta files' words, and on what evidence.
         problems: contradictions inside the meta files that forbid reading (one sentence each, naming file and field).
     """
@@ -50,6 +51,7 @@ class Found:
     views: tuple[str, ...] = ()
     episodes: int | None = None
     layout: str = ""
+    files: tuple[str, ...] = ()
     note: str = ""
     problems: tuple[str, ...] = ()
 

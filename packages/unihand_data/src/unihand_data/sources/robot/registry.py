@@ -28,6 +28,7 @@ READERS: dict[str, str] = {
     "lerobot": "lerobot:LeRobotReader",
     "hdf5": "hdf5:Hdf5Reader",
     "rlds": "rlds:RldsReader",
+    "rosbag": "rosbag:RosbagReader",
 }
 
 
