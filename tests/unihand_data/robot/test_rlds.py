@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -11,11 +13,12 @@ import numpy as np
 import pytest
 
 from unihand_data.errors import DatasetRefused, Reason, Reject
+from unihand_data.sources import image_sequence
 from unihand_data.sources.robot.generate.motion import simulate
 from unihand_data.sources.robot.generate.rlds_sets import PLANS, episode_of, generate
 from unihand_data.sources.robot.generate.rlds_writer import Packed, Pictures, pictures, write_tfds
 from unihand_data.sources.robot.readers.rlds import RldsReader
-from unihand_data.sources.robot.readers.rlds_words import Language, words_of
+from unihand_data.sources.robot.readers.rlds_values import intrinsics_of, poses_of
 from unihand_data.sources.robot.registry import open_robot, opened_sets, proposal
 from unihand_data.sources.robot.spec import load_spec
 
@@ -281,8 +284,6 @@ def test_a_camera_that_cannot_be_read_is_a_loss_and_the_others_stay(tmp_path, va
 
 
 def test_a_camera_of_one_colour_throughout_was_not_recorded(tmp_path):
-    import io
-
     from PIL import Image
 
     black = io.BytesIO()
@@ -301,6 +302,42 @@ def test_depth_pictures_carry_their_unit(tmp_path):
     assert views["observation/depth"].depth
     assert views["observation/depth"].depth_unit_m == pytest.approx(1 / 1024)
     assert not views["observation/image"].depth
+
+
+def test_calibration_of_cameras_is_read_where_the_file_names_it(tmp_path):
+    (r, _), _ = generate("oxe_maniskill", tmp_path, seed=1, steps=STEPS)
+    views = opened(tmp_path)[0].views
+    front, wrist = views["observation/image"], views["observation/wrist_image"]
+    assert front.intrinsics.tolist() == [60, 60, 31.5, 23.5]
+    assert np.allclose(front.poses[3, :3, 3], [1, 0, 0.4])
+    assert np.allclose(front.poses[3, :3, 2], [-1, 0, 0]), "it looks back along x"
+    assert np.allclose(wrist.poses, r.matrices(), atol=1e-5)
+    assert wrist.intrinsics is None
+    assert np.isnan(poses_of(np.ones((2, 16)))).all()
+    assert intrinsics_of(np.arange(18.0).reshape(2, 9), corner=False) is None
+
+
+def test_depth_pictures_join_without_loss(tmp_path):
+    import av
+    from PIL import Image
+
+    encoded, times = pictures(STEPS, depth=True).encoded, np.arange(STEPS) / 7.3
+    out = tmp_path / "joined.mkv"
+    image_sequence.join([str(i) for i in range(STEPS)], lambda n: encoded[int(n)], times, out, "here")
+    with av.open(str(out)) as container:
+        frames = list(container.decode(video=0))
+    assert np.allclose([f.time for f in frames], times, atol=1e-4)
+    for frame, data in zip(frames, encoded, strict=True):
+        assert np.array_equal(frame.to_ndarray(), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_a_reader_travels_to_a_worker(tmp_path):
+    make(tmp_path)
+    source = open_robot(str(tmp_path))
+    there = pickle.loads(pickle.dumps(source.without_files()))
+    assert [there.open(i)[1].content_id for i in there.items()] == [
+        source.open(i)[1].content_id for i in source.items()
+    ]
 
 
 def test_maps_and_clouds_are_not_taken_apart(tmp_path):
@@ -322,48 +359,7 @@ def test_a_sentence_that_changes_gets_its_steps(tmp_path):
     ]
 
 
-def said(values, spec=None, steps=4):
-    texts, losses = words_of({"language_instruction": values}, {}, steps, spec or Language(), "here")
-    return [(t.text, t.level, t.start, t.stop) for t in texts], [r.reason for r in losses]
-
-
-def test_sentences_from_byte_strings():
-    assert said([b"open", b"open", b"close", b""]) == ([("open", "task", 0, 2), ("close", "task", 2, 3)], [])
-    assert said([b" "] * 4) == ([], [Reason.NO_TEXT])
-    assert said([b"\xff\xfe"] * 4)[1] == [Reason.WRONG_TYPE]
-    assert said([b"open"] * 3)[1] == [Reason.CONTRADICTION]
-    assert said([b"x" * 9999] * 4)[1] == [Reason.OVERLENGTH]
-    assert said([b"None"] * 4, Language(skip=["None"])) == ([], [Reason.NO_TEXT])
-    assert said([b""] * 4, Language(task="pour"))[0] == [("pour", "task", 0, 4)]
-
-
-def test_parts_of_a_sentence_have_levels():
-    spec = Language(separator="@", parts=["task", None, "subtask"])
-    assert said(["tidy@好@pick".encode()] * 4, spec)[0] == [("tidy", "task", 0, 4), ("pick", "subtask", 0, 4)]
-    assert said([b"tidy up"] * 4, spec)[0] == [("tidy up", "task", 0, 4)]
-
-
-@pytest.mark.parametrize("points", [[0xD800, 1, 0], [-3, 0, 0], [2**31 - 1, 0, 0]])
-def test_code_points_that_are_no_characters_are_a_loss(points):
-    spec = Language(columns={}, code_points={"said": "task"})
-    _, losses = words_of({}, {"said": np.array([points] * 2)}, 2, spec, "here")
-    assert [r.reason for r in losses] == [Reason.WRONG_TYPE]
-
-
 # flags, splits --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"), [((1, 0), {"a": True, "b": False}), ((0, 0), {}), ((1, 1), {"a": True, "b": True})]
-)
-def test_presence_flags_that_all_say_no_say_nothing(flags, expected):
-    from types import SimpleNamespace
-
-    from unihand_data.jobs.robot_stages import _present
-
-    spec = SimpleNamespace(views=[SimpleNamespace(present=k) for k in "ab"])
-    episode = SimpleNamespace(columns={k: np.full((3, 1), f) for k, f in zip("ab", flags)})
-    assert _present(spec, episode) == expected
 
 
 def test_features_of_the_episode_are_repeated_for_every_step(tmp_path):

@@ -14,6 +14,9 @@ from unihand_data.sources.robot.generate.motion import Motion
 
 Steps = dict[str, Any]
 
+#: world to camera: one metre in front of the base, looking back at it, level
+FRONT = np.array([[0.0, 1, 0, 0], [0, 0, -1, 0.4], [-1, 0, 0, 1], [0, 0, 0, 1]])
+
 
 def f32(values: Steps) -> Steps:
     """Floats as float32, which is what most publishers store."""
@@ -193,7 +196,9 @@ def maniskill(r: Motion, l: Motion) -> Steps:
         "observation/state": row(r.joints, finger, finger, zeros(r, 9)),
         "observation/tcp_pose": pose_quat(r, "wxyz"),
         "observation/base_pose": still,
-        "observation/main_camera_extrinsic_cv": np.tile(np.eye(4), (r.steps, 1, 1)),
+        "observation/main_camera_extrinsic_cv": np.tile(FRONT, (r.steps, 1, 1)),
+        "observation/main_camera_intrinsic_cv": np.tile([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]], (r.steps, 1, 1)),
+        "observation/wrist_camera_extrinsic_cv": np.linalg.inv(r.matrices()),
         "action": row(delta(r, 10), -signed(r)),
     }
 

@@ -11,7 +11,9 @@ other features of more than 256 numbers per step are no columns and are not take
 
 Keys of the data-set file that this reader knows: ``language`` (:class:`~.rlds_words.Language`) and ``paths``:
 ``success`` (a feature whose last value says it), ``success_text`` and ``success_pattern`` (a text feature of the
-episode and the regex that says success), ``void_steps`` (a feature that is not 0 where a step is void).
+episode and the regex that says success), ``void_steps`` (a feature that is not 0 where a step is void),
+``depth_unit_m``, and per camera ``intrinsics:CAMERA`` (3x3 matrices), ``world_to_camera:CAMERA`` (4x4 matrices, OpenCV
+axes), with ``pixel_origin: corner`` where the centre of the first pixel is (0.5, 0.5).
 
 Legend: T steps, n columns of a feature.
 """
@@ -32,7 +34,14 @@ from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode, View
 from unihand_data.sources.robot.readers.rlds_features import STEPS, Feature, Info, read_info
 from unihand_data.sources.robot.readers.rlds_shards import format_of, is_shard, offset_of, records, shards_of
-from unihand_data.sources.robot.readers.rlds_values import BOOKKEEPING, array_of, is_filler, steps_of
+from unihand_data.sources.robot.readers.rlds_values import (
+    BOOKKEEPING,
+    array_of,
+    intrinsics_of,
+    is_filler,
+    poses_of,
+    steps_of,
+)
 from unihand_data.sources.robot.readers.rlds_words import Language, words_of
 from unihand_data.sources.robot.spec import RobotSpec
 from unihand_data.sources.tfrecord import Values, parse_example, read_records_at
@@ -82,7 +91,7 @@ class RldsReader:
         content_id = content_id_of_columns({k: v for k, v in numbers.items() if k in info.steps}, None)
         texts = {n: _bytes(record, n, info) for n, f in _all(info) if f.kind == "text" and _key(info, n) in record}
         words, losses = words_of(texts, numbers, steps, self.language, where)
-        views, blank, lost = self._views(info, record, steps, where)
+        views, blank, lost = self._views(info, record, numbers, where)
         facts: dict[str, Any] = {
             "tfds_version": self.found.version,
             "suite": self.found.name,
@@ -155,9 +164,10 @@ class RldsReader:
         return out
 
     def _views(
-        self, info: Info, record: dict[str, Values], steps: int, where: str
+        self, info: Info, record: dict[str, Values], numbers: dict[str, np.ndarray], where: str
     ) -> tuple[dict[str, View], list[str], list[Reject]]:
         """Cameras; those that were not recorded and show one filler picture; those that cannot be read."""
+        steps = len(next(iter(numbers.values())))
         views: dict[str, View] = {}
         blank: list[str] = []
         lost: list[Reject] = []
@@ -185,6 +195,11 @@ class RldsReader:
                 times=None if there.all() else np.flatnonzero(there) / rate,
                 depth=feature.dtype == "uint16",
                 depth_unit_m=float(self.spec.paths.get("depth_unit_m", "0.001")),
+                intrinsics=intrinsics_of(
+                    numbers.get(self.spec.paths.get(f"intrinsics:{name}", "")),
+                    corner=self.spec.paths.get("pixel_origin") == "corner",
+                ),
+                poses=poses_of(numbers.get(self.spec.paths.get(f"world_to_camera:{name}", ""))),
             )
         return views, blank, lost
 

@@ -1,4 +1,4 @@
-"""Values of one RLDS record: number of steps, numbers of a feature, pictures in place of a camera that was not there.
+"""Values of one RLDS record: number of steps, numbers of a feature, fillers in place of a camera, calibration.
 
 Legend: T steps, n columns of a feature.
 """
@@ -104,3 +104,25 @@ def _unpacked(values: list[bytes], feature: Feature, rows: int, where: str) -> n
             raise Reject(Reason.CONTRADICTION, f"{where}: step {step} has {len(raw)} bytes, {size} are announced")
         out.append(np.frombuffer(raw, dtype))
     return np.stack(out).astype(np.float64)
+
+
+def intrinsics_of(matrices: np.ndarray | None, corner: bool) -> np.ndarray | None:
+    """(4,) fx fy cx cy with pixel centres at integers of 3x3 matrices (T, 9); None where they are not the same at every
+    step, or there are none."""
+    if matrices is None or matrices.shape[1] != 9 or not np.allclose(matrices, matrices[0], rtol=1e-5):
+        return None
+    fx, cx, fy, cy = (float(matrices[0, i]) for i in (0, 2, 4, 5))
+    half = 0.5 if corner else 0.0
+    return np.array([fx, fy, cx - half, cy - half]) if fx > 0 and fy > 0 else None
+
+
+def poses_of(matrices: np.ndarray | None) -> np.ndarray | None:
+    """(T, 4, 4) camera-to-world of world-to-camera matrices (T, 16); NaN where one is no rotation and shift."""
+    if matrices is None or matrices.shape[1] != 16:
+        return None
+    m = matrices.reshape(-1, 4, 4).astype(np.float64)
+    back = np.swapaxes(m[:, :3, :3], 1, 2)
+    out = np.tile(np.eye(4), (len(m), 1, 1))
+    out[:, :3, :3], out[:, :3, 3] = back, -np.einsum("tij,tj->ti", back, m[:, :3, 3])
+    out[np.abs(back @ m[:, :3, :3] - np.eye(3)).max(axis=(1, 2)) > 1e-3] = np.nan
+    return out
