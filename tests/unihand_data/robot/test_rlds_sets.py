@@ -169,3 +169,10 @@ def test_success_is_read_where_the_set_says_it(made):
     assert [e.success for _, e, _ in made("oxe_kuka")[1]] == [False, False]
     assert [e.success for _, e, _ in made("droid_rlds")[1]] == [True, True]
     assert [e.success for _, e, _ in made("oxe_viola")[1]] == [None, None]
+    assert [e.success for _, e, _ in made("oxe_fractal")[1]] == [True, True]
+
+
+def test_success_that_nobody_rated_is_unknown(tmp_path):
+    generate("oxe_fractal", tmp_path, edit_record=lambda r: r.update({"aspects/has_aspects": np.array([0])}))
+    source = open_robot(str(tmp_path))
+    assert [source.open(item)[1].success for item in source.items()] == [None, None]

@@ -78,7 +78,8 @@ PLANS: dict[str, Plan] = {
         "image_0 image_1 image_2 image_3", joints=6, more=_FLAGS, version="1.0.0",
     ),
     "bridge_oxe": _old("bridge", 5, of.bridge_old, joints=6),
-    "oxe_fractal": _old("fractal20220817_data", 3, of.fractal, more={"aspects/success": np.array([True]),
+    "oxe_fractal": _old("fractal20220817_data", 3, of.fractal, more={
+                        "aspects/success": np.array([True]), "aspects/has_aspects": np.array([True]),
                         "attributes/env_name": [b"kitchen"]}),
     "oxe_kuka": _old("kuka", 10, of.kuka, more={"success": np.array([False])},
                      packed=("observation/clip_function_input/base_pose_tool_reached", "observation/gripper_closed")),

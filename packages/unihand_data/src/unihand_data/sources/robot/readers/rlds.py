@@ -10,10 +10,11 @@ their own path (``episode_metadata/has_image_1``) and are repeated for every ste
 other features of more than 256 numbers per step are no columns and are not taken apart.
 
 Keys of the data-set file that this reader knows: ``language`` (:class:`~.rlds_words.Language`) and ``paths``:
-``success`` (a feature whose last value says it), ``success_text`` and ``success_pattern`` (a text feature of the
-episode and the regex that says success), ``void_steps`` (a feature that is not 0 where a step is void),
-``depth_unit_m``, and per camera ``intrinsics:CAMERA`` (3x3 matrices), ``world_to_camera:CAMERA`` (4x4 matrices, OpenCV
-axes), with ``pixel_origin: corner`` where the centre of the first pixel is (0.5, 0.5).
+``success`` (a feature whose last value says it, unless ``success_known`` is 0), ``success_text`` and
+``success_pattern`` (a text feature of the episode and the regex that says success), ``void_steps`` (a feature that is
+not 0 where a step is void), ``depth_unit_m``, and per camera ``intrinsics:CAMERA`` (3x3 matrices) and
+``world_to_camera:CAMERA`` (4x4 matrices, OpenCV axes), with ``pixel_origin: corner`` where the centre of the first pixel
+is (0.5, 0.5).
 
 Legend: T steps, n columns of a feature.
 """
@@ -100,6 +101,8 @@ class RldsReader:
         }
         said = {n: texts[n][0].decode("utf-8", "replace")[:500] for n in info.episode if texts.get(n)}
         facts |= {"episode_metadata": said} if said else {}
+        flag = record.get(f"{STEPS}/is_terminal", [])
+        facts |= {"is_terminal": bool(flag[-1])} if isinstance(flag, np.ndarray) and len(flag) else {}
         absent = sorted(n for n in info.steps if self._wanted(info.steps[n]) and _key(info, n) not in record)
         facts |= {"absent_features": absent} if absent else {}
         facts |= {"blank_views": blank} if blank else {}
@@ -204,7 +207,9 @@ class RldsReader:
         return views, blank, lost
 
     def _success(self, numbers: dict[str, np.ndarray], texts: dict[str, list[bytes]]) -> bool | None:
-        name = self.spec.paths.get("success", "")
+        name, known = (self.spec.paths.get(k, "") for k in ("success", "success_known"))
+        if known in numbers and numbers[known][-1, 0] == 0:
+            return None
         if name in numbers:
             return bool(numbers[name][-1, 0] > 0.5)
         text = texts.get(self.spec.paths.get("success_text", ""))
