@@ -13,8 +13,8 @@ Keys of the data-set file that this reader knows: ``language`` (:class:`~.rlds_w
 ``success`` (a feature whose last value says it, unless ``success_known`` is 0), ``success_text`` and
 ``success_pattern`` (a text feature of the episode and the regex that says success), ``void_steps`` (a feature that is
 not 0 where a step is void), ``depth_unit_m``, and per camera ``intrinsics:CAMERA`` (3x3 matrices) and
-``world_to_camera:CAMERA`` (4x4 matrices, OpenCV axes), with ``pixel_origin: corner`` where the centre of the first pixel
-is (0.5, 0.5).
+``world_to_camera:CAMERA`` (4x4 matrices, OpenCV axes), with ``pixel_origin: corner`` where the centre of the first
+pixel is (0.5, 0.5).
 
 Legend: T steps, n columns of a feature.
 """
