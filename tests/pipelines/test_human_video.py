@@ -10,6 +10,9 @@ import lance
 import pytest
 
 from unihand_data.cli import main as unihand
+from unihand_data.language.config import LanguageSettings
+from unihand_data.language.paraphrase import Paraphraser
+from unihand_data.report.figures import FIGURES, STAGES
 from unihand_data.shards.catalogue import validate
 
 #: DESIGN: what `unihand inspect DIR --json` prints, to the key
@@ -80,6 +83,21 @@ def test_the_report_is_one_file_with_pictures_and_nothing_from_outside(shards, w
     assert "mirror twin" in html
     assert "No language model was called" in html
     assert str(shards / "report.html") in whole[1].out
+
+
+def test_the_report_draws_figures_of_all_four_stages_and_what_smoothing_changed(job, shards):
+    html = (shards / "report.html").read_text()
+    assert re.findall(r"<h3>(.*?)</h3>", html) == list(STAGES)
+    for row in job.rows_of(shards).values():
+        own_estimate = {n for n in FIGURES if n not in ("dba_px", "idle_share", "relevance_model_score")}
+        own_estimate -= {"narrations_of_others", "world_jitter_pos", "world_jump_ratio"}
+        assert own_estimate <= set(row.quality)
+        assert row.quality["smooth_pos_after"] < row.quality["smooth_pos_before"]
+        assert row.quality["sentences"] + row.quality["paraphrases"] == len(row.language)
+        if not row.mirrored:  # one worker did both clips: each has its own refusals
+            paraphraser = Paraphraser(LanguageSettings())
+            paraphraser.paraphrase({text.text for text in row.language if not text.paraphrase_id})
+            assert row.quality["paraphrases_refused"] == paraphraser.refused_count.total()
 
 
 def test_a_second_run_adds_nothing(job, shards, recordings, whole_settings):

@@ -35,6 +35,17 @@ def test_white_noise_of_known_size_is_measured_as_jitter_and_dropped(make_track,
     assert Reason.JITTER in reasons(figures)
 
 
+def test_what_smoothing_changed_is_kept_per_hand_and_the_worse_hand_stands_for_the_clip(both_hands, static_camera):
+    hands = both_hands(60)
+    assert not any(name.startswith("smooth_") for name in clip_figures(hands, static_camera(60), times(60), S))
+    hands.left.figures |= {"jitter_pos_raw_m": 0.02, "jitter_pos_m": 0.004, "jitter_rot_raw_deg": 18.0}
+    hands.right.figures |= {"jitter_pos_raw_m": 0.01, "jitter_pos_m": 0.005, "jitter_rot_raw_deg": np.nan}
+    figures = clip_figures(hands, static_camera(60), times(60), S)
+    assert (figures["smooth_pos_before"], figures["smooth_pos_after"]) == (0.02, 0.005)
+    assert (figures["smooth_pos_before_right"], figures["smooth_pos_after_left"]) == (0.01, 0.004)
+    assert figures["smooth_rot_before"] == pytest.approx(np.pi / 10)
+
+
 def test_jitter_in_metres_does_not_depend_on_the_frame_rate(make_track, static_camera):
     values = []
     for fps in (15.0, 30.0, 60.0):

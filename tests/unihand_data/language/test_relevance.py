@@ -127,4 +127,6 @@ def test_tracks_of_a_clip_are_screened_without_filled_in_poses_and_without_a_cam
     assert verdict.shares["locomotion"] == 0.0
     right.interpolated = np.ones(len(T), bool)
     assert not screen_motion(HandResult(left, right), camera, T).keep
-    assert "min_score" in screen_motion(HandResult(left, right), camera, T).why
+    why = screen_motion(HandResult(left, right), camera, T).why
+    assert "score 0.00 against relevance.min_score 0.25" in why
+    assert "0% of the frames against relevance.min_visible_ratio 0.2" in why

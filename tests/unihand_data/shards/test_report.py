@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from unihand_data.config import content_dict
 from unihand_data.ids import make_id
+from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.report import charts, tally
-from unihand_data.report.build import FIGURES, write_report
+from unihand_data.report.build import write_report
+from unihand_data.report.figures import FIGURES, STAGES
 from unihand_data.shards import staging, writer
 from unihand_data.shards.id_index import id_keys
 from unihand_data.shards.reader import ShardReader
@@ -27,13 +31,16 @@ def shown(tmp_path_factory, make, clip) -> str:
             LanguageRow("instruction", 0, 1, text, text_source="narration") for text in ("take it", f"put {n % 2}")
         ]
         quality = {"jitter_pos": 1e-3 * n, "dba_px": float("nan"), "not shown": 5.0}
+        quality |= {"jitter_rot": np.radians(n), "depth_left": 0.3, "paraphrases": 4.0, "score": 0.1 * n}
+        quality["sentences_not_mirrored"] = 0.0
         episodes.append(make.episode(f"e{n}", clip.media_id, language=lines, quality=quality, shareable=n > 0))
     first, second = sorted(episodes, key=lambda e: e.episode_id)[1:3]
     twins = [replace(e, episode_id=f"twin{k}", parent_id=e.episode_id) for k, e in enumerate((second, first))]
     rejects = [make.reject(f"i{n}", duration_s=0.5, message=f"message {n}") for n in range(5)]
     rejects.append(make.reject("i9", level="item", reason="no_hands"))
     staging.write_part(root / "st", [*episodes, *twins], [clip], rejects=rejects)
-    writer.commit(root / "st", root / "out", content_hash="h", config={}, run_id="r")
+    config = content_dict(HumanVideoSettings())
+    writer.commit(root / "st", root / "out", content_hash="h", config=config, run_id="r")
     return str(root / "out")
 
 
@@ -41,7 +48,7 @@ def test_one_pass_counts_what_a_look_at_every_row_counts(shown):
     reader = ShardReader(shown)
     found = tally.tally(reader, FIGURES, clips=3)
     rows = [reader.episode(i) for i in reader.episode_ids if not reader.episode(i).mirrored]
-    assert set(found.figures) == {"jitter_pos", "dba_px"}
+    assert set(found.figures) == set(rows[0].quality) - {"not shown"}
     assert sorted(found.figures["jitter_pos"].values) == sorted(row.quality["jitter_pos"] for row in rows)
     assert (found.figures["jitter_pos"].count, found.figures["dba_px"].count) == (6, 0)
     assert found.by_source == {("test", "CC0-1.0", True): 5, ("test", "CC0-1.0", False): 1}
@@ -64,6 +71,33 @@ def test_the_page_is_written_with_its_pictures(shown):
     assert html.count("data:image/jpeg") == 3 * 2
     assert "n=6</figcaption>" in html
     assert "DBA error: no value" in html
+
+
+def test_figures_are_drawn_by_stage_with_the_thresholds_of_the_directory_in_their_own_unit(shown):
+    with open(write_report(shown, clips=0)) as page:
+        html = page.read()
+    said = dict(re.findall(r"<figcaption><b>(.*?)</b><br>median (.*?), n=6", html))
+    assert said == {
+        "paraphrases of a clip": "4",
+        "wrist jitter": "2.5 mm, limit 30 mm (motion.max_jitter_pos_m)",
+        "wrist rotation jitter": "2.5°, limit 15° (motion.max_jitter_rot_deg)",
+        "distance of the left wrist": "0.3 m, limit 0.08 m to 1.3 m (motion.depth_m)",
+        "manipulation score by motion": "0.25, limit 0.25 (relevance.min_score)",
+        "sentences whose side words cannot be exchanged (above 0: no twin)": "0, limit 0",
+    }
+    assert re.findall(r"<h3>(.*?)</h3>", html) == list(STAGES)
+    drawn = html.split("<h3>")
+    assert [group.count('stroke="#d33"') for group in drawn[1:]] == [0, 4, 1, 1]
+
+
+@pytest.mark.parametrize("name", [n for n, figure in FIGURES.items() if isinstance(figure.limit, str)])
+def test_each_threshold_in_the_report_is_a_setting_and_null_switches_its_line_off(name):
+    figure = FIGURES[name]
+    config = content_dict(HumanVideoSettings())
+    section, key = figure.limit.split(".")
+    assert key in config[section]
+    config[section][key] = None
+    assert figure.limits(config) == []
 
 
 @pytest.mark.parametrize("pieces", [1, 7])

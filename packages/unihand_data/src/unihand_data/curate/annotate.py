@@ -71,8 +71,12 @@ class ClipAnnotator:
         if not words.rows:
             words.reject = Reject(Reason.NO_TEXT, "no narration, no model and nothing measured to describe")
             return words
+        words.figures["sentences"] = float(len(words.rows))
         if self.paraphraser is not None:
+            before = self.paraphraser.refused_count.total()
             words.rows = augment_rows(words.rows, self.paraphraser.paraphrase(sorted({r.text for r in words.rows})))
+            words.figures["paraphrases"] = len(words.rows) - words.figures["sentences"]
+            words.figures["paraphrases_refused"] = float(self.paraphraser.refused_count.total() - before)
         return words
 
     def _ask(self, clip: ClipState) -> Words:

@@ -39,14 +39,15 @@ def _mirror_language(row: LanguageRow) -> LanguageRow:
     return replace(row, text=swap_left_right(row.text), hand=_OTHER.get(row.hand, row.hand))
 
 
-def unmirrored_sentence(row: EpisodeRow) -> tuple[str, tuple[str, ...]] | None:
-    """The first sentence whose side words might be left as they are in a twin (another script or language, odd
-    spellings), and why; None where every sentence can be mirrored."""
+def unmirrored_sentences(row: EpisodeRow) -> list[tuple[str, tuple[str, ...]]]:
+    """The sentences whose side words might be left as they are in a twin (another script or language, odd spellings),
+    and why."""
+    found = []
     for line in row.language:
         why = tuple(flag for flag in mirror_flags(line.text) if flag != "ambiguous")  # an ambiguous word is swapped
         if why:
-            return line.text, why
-    return None
+            found.append((line.text, why))
+    return found
 
 
 def mirror_episode(row: EpisodeRow) -> EpisodeRow:

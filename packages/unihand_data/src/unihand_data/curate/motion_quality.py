@@ -39,6 +39,14 @@ class MotionSettings(Settings):
 
 #: figures that are also taken in the world
 WORLD_FIGURES = ("jitter_pos", "jump_ratio")
+#: RMS distance of a frame from the middle of its neighbours before and after smoothing, m and rad; without suffix that
+#: of the worse hand -> the figure of tracks that were smoothed (``hands/smooth.py``), factor to SI
+SMOOTHING_FIGURES = {
+    "smooth_pos_before": ("jitter_pos_raw_m", 1.0),
+    "smooth_pos_after": ("jitter_pos_m", 1.0),
+    "smooth_rot_before": ("jitter_rot_raw_deg", np.pi / 180),
+    "smooth_rot_after": ("jitter_rot_deg", np.pi / 180),
+}
 
 
 def wrist_in_world(track: HandTrack, camera: CameraTrack | None) -> np.ndarray:
@@ -151,6 +159,9 @@ def clip_figures(
         per_hand["det_p10"] = float(np.percentile(track.confidence[seen], 10)) if seen.any() else np.nan
         if seen.any():
             confidence.append(track.confidence[seen])
+        for name, (theirs, factor) in SMOOTHING_FIGURES.items():
+            if theirs in track.figures:
+                per_hand[name] = track.figures[theirs] * factor
         figures.update({f"{name}_{side}": value for name, value in per_hand.items()})
     figures["seen_ratio"] = float(any_seen.mean())
     figures["det_mean"] = float(np.mean(np.concatenate(confidence))) if confidence else np.nan
@@ -161,10 +172,10 @@ def clip_figures(
                        ("spectral_hf", np.nanmax), ("travel", np.nansum)):  # fmt: skip
         values = np.array([figures[f"{name}_left"], figures[f"{name}_right"]])
         figures[name] = float(pool(values)) if np.isfinite(values).any() else np.nan
-    for name in WORLD_FIGURES:
-        values = np.array([figures.get(f"world_{name}_{side}", np.nan) for side in tracks])
+    for name in (*(f"world_{name}" for name in WORLD_FIGURES), *SMOOTHING_FIGURES):
+        values = np.array([figures.get(f"{name}_{side}", np.nan) for side in tracks])
         if np.isfinite(values).any():
-            figures[f"world_{name}"] = float(np.nanmax(values))
+            figures[name] = float(np.nanmax(values))
     figures["reliability"] = _reliability(figures, settings)
     return figures
 

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from unihand_data.demo.compare import compare, format_table
 from unihand_data.demo.truth import SHIPPED_VIDEO, load_truth
 from unihand_data.ids import hash_file, make_id
@@ -58,8 +60,21 @@ def accuracy(output: Path) -> str:
             if row.mirrored or row.recording_id != sample:
                 continue
             figures = compare(truth, row, t_offset=float(row.provenance["t0"]))
-            blocks.append(format_table(figures))
+            blocks += [format_table(figures), *smoothing(row.quality)]
     return "\n".join(blocks) or "no clip was kept; see the rejects in report.html"
+
+
+def smoothing(quality: dict[str, float]) -> list[str]:
+    """What smoothing changed, by the row's own figures: a frame against the middle of its neighbours, motion included;
+    nothing for hands that were not smoothed."""
+    kinds = (("wrist", "pos", 1e3, "mm"), ("wrist rotation", "rot", 180.0 / np.pi, "deg"))
+    return [
+        f"{name} {side}, RMS against the middle of its neighbours: {quality[before] * factor:.2f} {unit} before "
+        f"smoothing, {quality[after] * factor:.2f} {unit} after"
+        for name, kind, factor, unit in kinds
+        for side in ("right", "left")
+        if (before := f"smooth_{kind}_before_{side}") in quality and (after := f"smooth_{kind}_after_{side}") in quality
+    ]
 
 
 if __name__ == "__main__":

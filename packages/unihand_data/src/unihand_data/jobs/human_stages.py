@@ -15,7 +15,7 @@ from pathlib import Path
 from unihand_data.curate.annotate import Words
 from unihand_data.curate.clip_state import ClipState
 from unihand_data.curate.human_rows import human_episode
-from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentence
+from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentences
 from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
@@ -252,10 +252,13 @@ class BuildRows(HumanStage):
             raise _clip_reject(clip, Reason.EMPTY, "no step has two neighbouring seen poses, so there is no action")
         episodes: list[EpisodeRow] = [row]
         if self.settings.mirror:
-            if (found := unmirrored_sentence(row)) is None:
+            found = unmirrored_sentences(row)
+            row.quality["sentences_not_mirrored"] = float(len(found))
+            if not found:
                 episodes.append(mirror_episode(row))
             else:
-                why = f"no mirror twin: {found[0]!r} may hold a side word that is not exchanged ({', '.join(found[1])})"
+                text, flags = found[0]
+                why = f"no mirror twin: {text!r} may hold a side word that is not exchanged ({', '.join(flags)})"
                 unit.rejects.append(Reject(Reason.UNSUPPORTED, f"{unit.uri}: {why}", level="row"))
         samples = [
             sample for episode in episodes for sample in build_samples(episode, self.settings.tasks, self.counter)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -59,7 +60,8 @@ class Paraphraser:
     Args:
         asker: the annotator whose client, budget and account are used; None for the template grammar alone.
 
-    ``refused_count`` counts proposals by the protected class they broke, for the report.
+    ``refused_count`` counts proposals by the protected class they broke; of a clip the sum is the row's figure
+    ``paraphrases_refused``.
     """
 
     def __init__(self, settings: LanguageSettings, asker: Asker | None = None, cache: AnswerCache | None = None):
@@ -67,7 +69,7 @@ class Paraphraser:
         self._model = settings.model
         self._asker = asker if settings.paraphrase.use_model else None
         self._cache = cache if cache is not None else AnswerCache(settings.cache_dir)
-        self.refused_count: dict[str, int] = {}
+        self.refused_count: Counter[str] = Counter()
 
     def paraphrase(self, texts: Iterable[str]) -> dict[str, list[Paraphrase]]:
         """Up to ``per_text`` wordings for each distinct text; fewer, also none, where no more pass the check."""
@@ -143,7 +145,7 @@ class Paraphraser:
         why = refused(text, wording)
         if why is not None:
             name = why.split(":")[0]
-            self.refused_count[name] = self.refused_count.get(name, 0) + 1
+            self.refused_count[name] += 1
             log.debug("paraphrase of %r refused (%s): %r", text, why, wording)
         return why is None
 

@@ -11,7 +11,7 @@ Legend: T frames, camera axes OpenCV, metres, seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class Relevance:
     shares: dict[str, float] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     model_status: str = ""
+    min_score: float = float("nan")  # the thresholds it was held against
+    min_visible_ratio: float = float("nan")
 
     @property
     def keep(self) -> bool:
@@ -56,9 +58,11 @@ class Relevance:
     @property
     def why(self) -> str:
         """One sentence for a reject."""
+        seen = f"{self.figures['visible_ratio']:.0%} of the frames"
         return (
-            f"mostly {self.dominant}: manipulation score {self.score:.2f} (decided by {self.decided_by}); "
-            "relevance.min_score sets the threshold"
+            f"mostly {self.dominant}: manipulation score {self.score:.2f} against relevance.min_score "
+            f"{self.min_score:g} (decided by {self.decided_by}), a hand in view in {seen} against "
+            f"relevance.min_visible_ratio {self.min_visible_ratio:g}"
         )
 
     def reject(self, *, frames: int = 0, frames_with_hand: int = 0, duration_s: float = 0.0) -> Reject | None:
@@ -142,7 +146,11 @@ def measure_relevance(
         **{f"share_{name}": share for name, share in shares.items()},
     }
     keep = score >= settings.min_score and figures["visible_ratio"] >= settings.min_visible_ratio
-    return Relevance(score, keep, max(shares, key=lambda k: shares[k]), "figures", shares, figures)
+    dominant = max(shares, key=lambda k: shares[k])
+    return Relevance(
+        score, keep, dominant, "figures", shares, figures,
+        min_score=settings.min_score, min_visible_ratio=settings.min_visible_ratio,
+    )  # fmt: skip
 
 
 def combine(measured: Relevance, answer: ClipAnswer | None, settings: RelevanceSettings | None = None) -> Relevance:
@@ -159,9 +167,10 @@ def combine(measured: Relevance, answer: ClipAnswer | None, settings: RelevanceS
     dominant = answer.dominant_activity if weight >= 0.5 else measured.dominant
     figures = {**measured.figures, "model_is_manipulation": float(bool(answer.is_manipulation)), "model_weight": weight}
     figures["score"] = score
-    return Relevance(
-        score, score >= settings.min_score, dominant, "both" if weight else "figures", measured.shares, figures, "ok"
-    )
+    return replace(
+        measured, score=score, is_manipulation=score >= settings.min_score, dominant=dominant,
+        decided_by="both" if weight else "figures", figures=figures, model_status="ok",
+    )  # fmt: skip
 
 
 def _camera_speeds(

@@ -15,26 +15,12 @@ from typing import Any
 import numpy as np
 
 from unihand_data.report import charts, conversations, motion, overlay
-from unihand_data.report.tally import reject_table, tally
+from unihand_data.report.figures import FIGURES, STAGES, Shown
+from unihand_data.report.tally import Tally, reject_table, tally
 from unihand_data.shards.catalogue import inspect
 from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import EpisodeRow
 
-# figure in the shard -> (title, unit, factor, name of the threshold in the motion settings)
-FIGURES: dict[str, tuple[str, str, float, str | None]] = {
-    "seen_ratio": ("frames with a hand", "", 1.0, "min_seen_ratio"),
-    "det_mean": ("detection confidence", "", 1.0, "min_confidence"),
-    "max_gap_s": ("longest gap without a hand", " s", 1.0, "max_gap_s"),
-    "dba_px": ("DBA error", " px", 1.0, "max_dba_px"),
-    "jitter_pos": ("wrist jitter", " mm", 1e3, "max_jitter_pos_m"),
-    "jitter_rot": ("wrist rotation jitter", "°", 180.0 / np.pi, None),
-    "jump_ratio": ("impossible steps", "", 1.0, "max_jump_ratio"),
-    "spectral_hf": ("motion power above 6 Hz", "", 1.0, None),
-    "travel": ("wrist travel", " m", 1.0, "min_travel_m"),
-    "reliability": ("reliability", "", 1.0, None),
-    "idle_share": ("share of the episode that is idle", "", 1.0, None),
-    "outlier_steps": ("steps masked as outliers", "", 1.0, None),
-}
 THUMB_HEIGHT = 215
 
 
@@ -115,18 +101,9 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
     manifest = asdict(reader.manifest)
     found = tally(reader, FIGURES, clips)
     sections = [_clip_section(reader, reader.episode(i), pictures) for i in found.clips]
-    motion = (manifest.get("config") or {}).get("motion") or {}
     histograms = [
-        charts.histogram(
-            found.figures[name].values * factor,
-            title,
-            unit=unit,
-            limit=motion[limit] * factor if limit and motion.get(limit) is not None else None,
-            low=found.figures[name].low * factor,
-            count=found.figures[name].count,
-        )
-        for name, (title, unit, factor, limit) in FIGURES.items()
-        if name in found.figures
+        {"stage": stage, "charts": _histograms(found, shown, manifest.get("config") or {})}
+        for stage, shown in STAGES.items()
     ]
     source_hours = summary["by_source"]
     tokens = summary["tokens"]
@@ -155,7 +132,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
         corpora=conversations.source_rows(reader),
         skeletons=any("wrists" in chart for section in sections for chart in section["charts"]),
         thumb_height=THUMB_HEIGHT,
-        histograms=histograms,
+        histograms=[group for group in histograms if group["charts"]],
         rejects=reject_table(reader),
         tasks=sorted(summary["samples"]["by_task"].items()),
         tokens=f"text {tokens['text']:,}, supervised text {tokens['supervised']:,}, visual {tokens['visual']:,}"
@@ -182,6 +159,23 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
     )
     reader.store.write("report.html", html.encode())
     return reader.store.path("report.html") if reader.store.local else reader.store.uri("report.html")
+
+
+def _histograms(found: Tally, figures: dict[str, Shown], config: dict[str, Any]) -> list[str]:
+    """One chart for each figure that some row has."""
+    return [
+        charts.histogram(
+            found.figures[name].values * shown.factor,
+            shown.title,
+            unit=shown.unit,
+            limits=shown.limits(config),
+            setting=shown.limit if isinstance(shown.limit, str) else "",
+            low=found.figures[name].low * shown.factor,
+            count=found.figures[name].count,
+        )
+        for name, shown in figures.items()
+        if name in found.figures
+    ]
 
 
 def _percent(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -13,23 +14,24 @@ def histogram(
     values: np.ndarray,
     title: str,
     *,
-    limit: float | None = None,
+    limits: Sequence[float] = (),
+    setting: str = "",
     unit: str = "",
     bins: int = 24,
     low: float | None = None,
     count: int | None = None,
 ) -> str:
-    """Histogram of the finite values with the median and the filter's threshold marked.
+    """Histogram of the finite values with the median and the filter's thresholds marked.
 
     Args:
+        limits: thresholds, in ``unit``. setting: name of the setting they come from, for the caption.
         low, count: smallest value and number of all values, where ``values`` are a draw from more.
     """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return f"<figure><figcaption>{escape(title)}: no value</figcaption></figure>"
     low, high = float(finite.min()) if low is None else low, float(np.percentile(finite, 99.5))
-    if limit is not None:
-        low, high = min(low, limit), max(high, limit)
+    low, high = min([low, *limits]), max([high, *limits])
     if high <= low:
         high = low + max(abs(low) * 0.1, 1e-6)
     counts, edges = np.histogram(np.clip(finite, low, high), bins=bins, range=(low, high))
@@ -45,10 +47,14 @@ def histogram(
     )
     median = float(np.median(finite))
     marks = f'<line x1="{x(median):.1f}" x2="{x(median):.1f}" y1="12" y2="90" stroke="#222" stroke-dasharray="3 2"/>'
-    if limit is not None:
+    for limit in limits:
         marks += f'<line x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="8" y2="90" stroke="#d33" stroke-width="2"/>'
     drawn = f", drawn from {len(finite)} of them" if (count or 0) > len(finite) else ""
-    note = f"median {median:.3g}{unit}" + (f", limit {limit:.3g}{unit}" if limit is not None else "")
+    note = f"median {median:.3g}{unit}"
+    if limits:
+        note += (
+            ", limit " + " to ".join(f"{limit:.3g}{unit}" for limit in limits) + (f" ({setting})" if setting else "")
+        )
     return (
         f'<figure><svg viewBox="0 0 {_W} {_H}" width="{_W}" height="{_H}">{bars}{marks}'
         f'<text x="8" y="104" font-size="9">{low:.3g}</text>'
