@@ -108,7 +108,9 @@ def test_estimated_hands_keep_the_camera_that_the_data_set_measured(monkeypatch)
 )
 def test_a_clip_with_a_sentence_that_cannot_be_mirrored_gets_no_twin_and_a_row_says_so(monkeypatch, text, twins):
     row = SimpleNamespace(
-        language=[LanguageRow("instruction", 0.0, 1.0, text, "left", "narration")], action_mask=np.ones((30, 1), bool)
+        language=[LanguageRow("instruction", 0.0, 1.0, text, "left", "narration")],
+        action_mask=np.ones((30, 1), bool),
+        quality={},
     )
     monkeypatch.setattr(human_stages, "human_episode", lambda *_: row)
     monkeypatch.setattr(human_stages, "mirror_episode", lambda r: r)
@@ -118,3 +120,4 @@ def test_a_clip_with_a_sentence_that_cannot_be_mirrored_gets_no_twin_and_a_row_s
     (out,) = stage(unit)
     assert len(out.body.episodes) == 1 + twins
     assert [(r.level, r.reason) for r in out.rejects] == [("row", "unsupported")] * (1 - twins)
+    assert row.quality == {"sentences_not_mirrored": 1.0 - twins}
