@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import tyro
 
 from unihand_data.commands import overlay
+from unihand_data.commands.rerun_recording import write_rerun
 from unihand_data.shards.errors import ShardError
 from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import CameraRow, EpisodeRow
@@ -52,43 +52,6 @@ def view(
             sys.stdout.write(f"{said.t0:7.2f} {said.t1:7.2f}  {said.level:<12} [{said.text_source}] {said.text}\n")
         sys.stdout.write(f"{target}\n")
     return 0
-
-
-def write_rerun(path: Path, reader: ShardReader, row: EpisodeRow, camera: CameraRow) -> None:
-    """A ``.rrd`` with the video, the skeletons and wrist paths in the row's world, and the state as curves.
-
-    Raises:
-        ShardError: rerun is not installed.
-    """
-    try:
-        import rerun as rr
-    except ImportError as error:
-        raise ShardError("--rerun needs the rerun package: pip install 'unihand-data[view]'") from error
-    stream: Any = rr.RecordingStream("unihand")
-    stream.save(str(path))
-    stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-    if camera.intrinsics is not None:
-        fx, fy, cx, cy = camera.intrinsics
-        lens = rr.Pinhole(
-            image_from_camera=[[fx, 0, cx], [0, fy, cy], [0, 0, 1]], width=camera.width, height=camera.height
-        )
-        stream.log("world/camera", lens, static=True)
-    points = overlay.hand_points(row, camera)
-    poses = np.tile(np.eye(4), (row.frames, 1, 1)) if camera.poses is None else camera.poses
-    for t, picture in enumerate(overlay.frames(reader, row, camera)):
-        stream.set_time("time", duration=float(row.timestamps[t]))
-        stream.log("world/camera", rr.Transform3D(translation=poses[t, :3, 3], mat3x3=poses[t, :3, :3]))
-        stream.log("world/camera/video", rr.Image(picture).compress(jpeg_quality=80))
-        for side, p in points.items():
-            if np.isfinite(p[t]).all():
-                bones = [[p[t, a], p[t, b]] for a, b in overlay.BONES]
-                stream.log(f"world/camera/{side}", rr.LineStrips3D(bones, colors=[overlay.COLOURS[side]]))
-            else:
-                stream.log(f"world/camera/{side}", rr.Clear(recursive=False))
-        for line in row.language:
-            if line.t0 <= row.timestamps[t] < line.t1:
-                stream.log(f"language/{line.level}", rr.TextLog(line.text))
-    stream.flush()
 
 
 def _one(reader: ShardReader, start: str) -> str:

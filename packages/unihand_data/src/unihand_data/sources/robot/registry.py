@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 READERS: dict[str, str] = {
     "lerobot": "lerobot:LeRobotReader",
     "hdf5": "hdf5:Hdf5Reader",
+    "video_sidecar": "video_sidecar:VideoSidecarReader",
     "rlds": "rlds:RldsReader",
     "rosbag": "rosbag:RosbagReader",
 }

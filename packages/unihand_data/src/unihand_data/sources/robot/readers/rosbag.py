@@ -35,7 +35,7 @@ from unihand_data.sources.image_sequence import picture_size
 from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode, View
-from unihand_data.sources.robot.readers.rosbag_clock import BagSettings, Track, figures, join, row_clock, track
+from unihand_data.sources.robot.readers.rosbag_clock import BagSettings, Track, figures, join, row_clock, runaway, track
 from unihand_data.sources.robot.readers.rosbag_words import Language, words_of
 from unihand_data.sources.robot.spec import RobotSpec
 
@@ -108,14 +108,15 @@ class RosbagReader:
                 if camera == self.settings.rows or reject.reason in (Reason.TIMEOUT, Reason.CRASHED):
                     raise
                 losses.append(Reject(reject.reason, reject.message, level="row"))
-        needed = {f.partition(":")[0] for f in self.spec.features()}
-        needed |= {t for t in tracks if t in self.spec.features()}
+        features = self.spec.features()
+        needed = {f.partition(":")[0] for f in features} | set(rolls) | {t for t in tracks if t in features}
         rows = row_clock(tracks, needed, self.settings, self.spec.rate_hz, where)
         if len(rows) > MAX_ROWS:
             raise Reject(Reason.OVERLENGTH, f"{where}: {len(rows)} rows in one episode; split it")
         aligned = {t: join(one, rows, self.settings) for t, one in tracks.items()}
         aligned |= {t: _latched(tracks[t], rows) for t in tracks if t.startswith("/tf_static:")}
         columns = self._columns(got["topics"], aligned, rows, losses, where)
+        losses += [one for t in sorted(needed & tracks.keys()) if (one := runaway(tracks[t], self.settings, where))]
         times = (rows - rows[0]) / 1e9
         views = self._views(rolls, aligned, got["cameras"], losses, where)
         recorder = rows + round(1e9 * self._offset(tracks))
@@ -191,21 +192,21 @@ class RosbagReader:
                 values[pick >= 0] = x[pick[pick >= 0]]
                 out |= self._by_name(feature, values, entry["names"].get(feature, []), where)
             needs = any(f in used or any(u.startswith(f"{f}:") for u in used) for f in mine)
-            if mine and (pick < 0).any():
-                self._gap(topic, pick < 0, needs, losses, where)
+            if mine and needs and (pick < 0).any():  # of the others the facts tell
+                self._gap(topic, pick < 0, losses, where)
         if not out:
             raise Reject(Reason.MISSING_FIELD, f"{where}: no topic has numbers that {self.spec.name} does not ignore")
         return out
 
-    def _gap(self, topic: str, without: np.ndarray, needed: bool, losses: list[Reject], where: str) -> None:
+    def _gap(self, topic: str, without: np.ndarray, losses: list[Reject], where: str) -> None:
         s, count = self.settings, int(without.sum())
         text = (
             f"{where}: {topic} has no sample within {s.tolerance_s:g} s of {count} of {len(without)} rows, the first "
             f"is row {int(np.argmax(without))}"
         )
-        if needed and without.all():
+        if without.all():
             raise Reject(Reason.CONTRADICTION, f"{text}; is its stamp the rows' clock? paths: {{stamp, bag_stamped}}")
-        if needed and (s.gaps == "reject" or count > s.max_gap_share * len(without)):
+        if s.gaps == "reject" or count > s.max_gap_share * len(without):
             raise Reject(Reason.BAD_VALUE, text, frames=count)
         losses.append(Reject(Reason.BAD_VALUE, f"{text}; they are masked", level="row", frames=count))
 

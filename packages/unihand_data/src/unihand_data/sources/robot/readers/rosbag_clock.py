@@ -118,6 +118,19 @@ def join(one: Track, rows: np.ndarray, spec: BagSettings) -> tuple[np.ndarray, n
     return np.where(taken, one.order[pick], -1), np.where(taken, away, np.nan)
 
 
+def runaway(one: Track, spec: BagSettings, where: str) -> Reject | None:
+    """A loss of level ``row`` where the sensor's clock drifts against the recorder's by more than the tolerance: what
+    was joined at the start and at the end of the episode is not equally old."""
+    if spec.stamp == "bag" or len(one.stamps) < 20 or abs(one.drift_s) <= spec.tolerance_s:
+        return None
+    return Reject(
+        Reason.BAD_VALUE,
+        f"{where}: the clock of {one.topic} moves by {one.drift_s:.3f} s against the recorder's over the bag; say "
+        "stamp: bag if it is not kept in step",
+        level="row",
+    )
+
+
 def figures(one: Track, away: np.ndarray) -> dict[str, Any]:
     """What is kept in provenance about a topic."""
     gaps = np.diff(one.stamps) / 1e9
