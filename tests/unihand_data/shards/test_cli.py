@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from unihand_data import cli
+from unihand_data.commands.rerun_recording import slot_curves, wrist_paths
 from unihand_data.shards import manifest as mf
 from unihand_data.shards import staging, writer
 from unihand_data.shards.rows import CameraRow, HandRow
@@ -85,11 +86,40 @@ def test_view_draws_the_hands_where_the_camera_sees_them(tmp_path, shard, make, 
         assert coloured.sum() > 10
 
 
-def test_view_writes_a_rerun_recording(tmp_path, shard, make, clip):
+def entities(path) -> dict[str, int]:
+    """Entity path of a recording -> rows logged there."""
+    chunk = pytest.importorskip("rerun.chunk")
+    found: dict[str, int] = {}
+    for piece in chunk.RrdReader(str(path)).stream():
+        found[piece.entity_path.strip("/")] = found.get(piece.entity_path.strip("/"), 0) + piece.num_rows
+    return found
+
+
+def test_a_rerun_recording_has_video_skeletons_wrist_paths_and_a_curve_per_slot_group(tmp_path, shard, make, clip):
     pytest.importorskip("rerun")
-    episode = hands_episode(make, clip.media_id).episode_id
-    assert cli.main(["view", shard, episode, "--rerun", "--out", str(tmp_path / "o.rrd")]) == 0
-    assert (tmp_path / "o.rrd").stat().st_size > 10_000
+    row = hands_episode(make, clip.media_id)
+    assert cli.main(["view", shard, row.episode_id, "--rerun", "--out", str(tmp_path / "o.rrd")]) == 0
+    found = entities(tmp_path / "o.rrd")
+    groups = [f"{side}_{part}" for side in ("right", "left") for part in ("eef_position", "eef_rotation", "theta")]
+    every_frame = [f"{kind}/{group}" for kind in ("state", "action") for group in groups]
+    every_frame += ["world/camera/video", "world/camera/right", "world/camera/left"]
+    assert {name: found.get(name, 0) >= row.frames for name in every_frame} == dict.fromkeys(every_frame, True)
+    assert {"world/right/path", "world/left/path"} <= set(found)
+    assert any(name.startswith("language/") for name in found)
+
+
+def test_a_wrist_path_is_broken_where_its_position_is_masked_and_a_curve_has_a_gap(make, clip):
+    row = hands_episode(make, clip.media_id)
+    row.state_mask[10:12, :3] = False
+    row.state_mask[:, 6:9] = False
+    paths = wrist_paths(row)
+    assert [len(strip) for strip in paths["right"]] == [10, 18]
+    assert paths["right"][0][0] == pytest.approx([0.12, 0, 0.4])
+    assert "left" not in paths  # no known position, so no path
+    values, names = slot_curves(row)["state/right_eef_position"]
+    assert np.isnan(values[:, 0]).nonzero()[0].tolist() == [10, 11]
+    assert len(names) == 3
+    assert not np.isnan(slot_curves(row)["action/right_eef_position"][0]).any()
 
 
 def test_a_path_that_cannot_be_used_is_one_sentence_and_code_2(tmp_path, shard, make, clip, capsys):

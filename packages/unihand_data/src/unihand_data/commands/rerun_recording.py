@@ -21,10 +21,10 @@ from unihand_data.space.slots import GROUPS, SLOTS, group_slice
 def write_rerun(path: Path, reader: ShardReader, row: EpisodeRow, camera: CameraRow) -> None:
     """A ``.rrd`` with these entities on the timeline ``time`` (s on the row's clock):
 
-    ``world/camera`` (lens and pose) with ``video`` and a skeleton per side; where the camera's poses are not known it is
-    ``camera`` and stands apart from the world. ``world/SIDE/path``: the wrist's (end effector's) whole path in the row's
-    world, m, broken where the state is masked. ``state/GROUP`` and ``action/GROUP``: one curve for each slot of a group
-    the row has, gaps where masked. ``language/LEVEL``: the sentence that begins.
+    ``world/camera`` (lens and pose) with ``video`` and a skeleton per side; a camera without poses is ``camera`` and
+    stands apart from the world. ``world/SIDE/path``: the wrist's (end effector's) whole path in the row's world, m,
+    broken where the state is masked. ``state/GROUP`` and ``action/GROUP``: one curve for each slot of a group the row
+    has, gaps where masked. ``language/LEVEL``: the sentence that begins.
 
     Raises:
         ShardError: rerun is not installed.
