@@ -150,6 +150,19 @@ def test_the_preview_layout_has_its_tree_and_points_at_rows_and_frames(reader, t
         assert make.number(picture) == 6
 
 
+def test_words_of_the_mirror_image_are_not_read_back_as_words_of_the_picture(reader, tmp_path):
+    from unihand_data.sources.registry import open_source
+
+    preview.export(reader, tmp_path / "out")
+    source = open_source(str(tmp_path / "out"))
+    recordings = [source.open(item) for item in source.items()]
+    left_out = sum(r.extra.get("mirrored_narrations_left_out", 0) for r in recordings)
+    kept = sum(len(r.narrations) for r in recordings)
+    rows = pq.read_table(tmp_path / "out/meta/episodes/instruction/chunk-000").to_pylist()
+    assert left_out == sum(r["mirrored"] for r in rows) > 0
+    assert kept == sum(not r["mirrored"] for r in rows)
+
+
 def test_lerobot_v21_video_starts_with_its_episode(reader, tmp_path, make):
     assert official.export_motion(reader, tmp_path / "out") == {"episodes": 3, "frames": 90, "videos": 3}
     out = tmp_path / "out"

@@ -68,7 +68,9 @@ class LeRobotHumanSource(FolderSource):
         recording.suite = str(info.get("base_dataset", self.dataset))
         recording.extra["layout"] = str(info.get("layout", ""))
         try:
-            recording.narrations = self._text(read, p, fps, item.uri)
+            recording.narrations, left_out = self._text(read, p, fps, item.uri)
+            if left_out:  # words of the flipped picture, which is not what this recording shows
+                recording.extra["mirrored_narrations_left_out"] = left_out
         except Reject as reject:
             if reject.reason != Reason.MISSING_FILE:
                 raise
@@ -80,7 +82,10 @@ class LeRobotHumanSource(FolderSource):
             return lambda name: read_bounded(self.path(name), _MAX_TABLE)
         return lambda name: archive.read_member(self.path(tar), name, _MAX_TABLE)
 
-    def _text(self, read: Callable[[str], bytes], p: dict[str, Any], fps: float, uri: str) -> list[Narration]:
+    def _text(
+        self, read: Callable[[str], bytes], p: dict[str, Any], fps: float, uri: str
+    ) -> tuple[list[Narration], int]:
+        """Sentences about the picture as it is, and how many rows speak of its mirror image."""
         where = f"{uri}: meta/tasks_instruction.jsonl"
         words: dict[int, str] = {}
         for line in tables.decode_text(read(f"{p['root']}meta/tasks_instruction.jsonl"), where).splitlines():
@@ -96,11 +101,15 @@ class LeRobotHumanSource(FolderSource):
             raise Reject(
                 Reason.MISSING_FIELD, f"{where}: no span and task_index among {', '.join(sorted(table))[:200]}"
             )
-        out = []
-        for a, b, task in zip(table[pair[0]], table[pair[1]], table["task_index"]):
+        out, left_out = [], 0
+        mirrored = table.get("mirrored", [False] * len(table["task_index"]))
+        for a, b, task, flipped in zip(table[pair[0]], table[pair[1]], table["task_index"], mirrored):
+            if flipped:
+                left_out += 1
+                continue
             t0, t1 = tables.number(a, where) / pair[2], tables.number(b, where) / pair[2]
             text = words.get(int(tables.number(task, where)))
             if text is None or not 0 <= t0 < t1:
                 raise Reject(Reason.CONTRADICTION, f"{where}: task {task} or the span {t0} .. {t1} s does not exist")
             out.append(Narration(t0, t1, text, "instruction", hand_in(text)))
-        return out
+        return out, left_out
