@@ -50,10 +50,10 @@ lint: $(VENV)/.dev
 	@$(PY) tests/check_imports.py
 
 test: lint
-	@$(PY) -m pytest -q -m "not soak"
+	@$(PY) tests/run_all.py -m "not soak"
 
 test-fast: $(VENV)/.dev
-	@$(PY) -m pytest -q -m "not slow and not soak"
+	@$(PY) tests/run_all.py -m "not slow and not soak"
 
 soak: $(VENV)/.dev
 	@$(PY) -m pytest -q -m soak
