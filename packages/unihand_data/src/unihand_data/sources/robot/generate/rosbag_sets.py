@@ -185,10 +185,13 @@ def generate(
 
 
 def _labels(m: Motion) -> dict[str, Any]:
-    """Labels in the owner's keys; marks are shares of the bag."""
+    """Labels in the owner's keys; marks are shares of the bag, each of a few pictures."""
+    starts = [a for _, a, _ in m.stages]
+    starts[2] = starts[1] + 2 * FINE
+    spans = zip((text for text, _, _ in m.stages), starts, [*starts[1:], m.steps])
     marks = [
         {"startPosition": a / m.steps, "endPosition": b / m.steps, "skillAtomic": text.split()[0], "skillDetail": "",
          "enSkillDetail": text, "markType": "step"}
-        for text, a, b in m.stages
+        for text, a, b in spans
     ]  # fmt: skip
     return {"taskGroupCode": m.task.replace(" ", "_"), "taskPrompt": "", "deviceSn": "synthetic", "marks": marks}

@@ -48,7 +48,7 @@ class Topic:
     type: str
     times: np.ndarray
     values: list[dict[str, Any]]
-    delay_s: float = 0.004
+    delay_s: float | np.ndarray = 0.004
 
 
 @dataclass
@@ -96,10 +96,11 @@ def write_bag(path: Path, kind: Kind, bag: Bag) -> None:
         queue = []
         for number, topic in enumerate(bag.topics):
             connection = writer.add_connection(topic.name, topic.type, typestore=store)
+            delays = np.broadcast_to(topic.delay_s, topic.times.shape)
             for i, (t, values) in enumerate(zip(topic.times, topic.values)):
                 stamp = start + round(float(t) * 1e9)
                 data = _serialized(store, topic.type, values, stamp, i, kind)
-                queue.append((stamp + round(topic.delay_s * 1e9), number, i, connection, data))
+                queue.append((stamp + round(float(delays[i]) * 1e9), number, i, connection, data))
         for stamp, _, _, connection, data in sorted(queue, key=lambda q: q[:3]):
             writer.write(connection, stamp, data)
     if bag.labels is not None:
@@ -122,9 +123,9 @@ def _message(store: Typestore, name: str, values: dict[str, Any], stamp: int, nu
             out[field_name] = given if given is not None else "" if desc[1][0] == "string" else 0
         elif kind == 2:
             inner: Any = dict(given or {})
-            if desc[1] == "builtin_interfaces/msg/Time" and not inner:
+            if desc[1] == "builtin_interfaces/msg/Time" and given is None:
                 inner = {"sec": stamp // 10**9, "nanosec": stamp % 10**9}
-            if field_name == "header" and "seq" not in inner:
+            if field_name == "header":
                 inner = {"seq": number, **inner}
             out[field_name] = _message(store, desc[1], inner, stamp, number)
         elif desc[1][0][0] == 2:

@@ -41,6 +41,7 @@ from unihand_data.sources.robot.spec import RobotSpec
 
 _PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 TIMEOUT_S = 600.0  # a bag may hold many GB
+MEMORY_MB = 16_384  # a chunk that unpacks to more ends the worker's call, not the machine
 MAX_ROWS = 1_000_000
 
 
@@ -49,7 +50,7 @@ def _worker() -> Any:
     from unihand_data.video.killable import KillableWorker
 
     build = "unihand_data.sources.robot.readers.rosbag_worker:build"
-    return KillableWorker(build, {}, timeout_s=TIMEOUT_S, level="item")
+    return KillableWorker(build, {}, timeout_s=TIMEOUT_S, level="item", memory_mb=MEMORY_MB)
 
 
 def _ask(path: str, definitions: str = "ros2_humble", **request: Any) -> dict[str, Any]:

@@ -89,7 +89,9 @@ def _segments(
                 )
             ends = span[0] + np.array([first, last]) * (span[1] - span[0])
             start, stop = (int(i) for i in np.searchsorted(rows, ends))
-            if text and start < stop:
+            if start >= stop:
+                raise Reject(Reason.TOO_SHORT, f"{where}: {text[:60]!r} covers no row")
+            if text:
                 out.append(Text(text, spec.level, start, stop))
         except Reject as reject:
             lost.append(Reject(reject.reason, reject.message, level="row"))

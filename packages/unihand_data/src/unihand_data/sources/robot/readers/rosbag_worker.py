@@ -72,7 +72,9 @@ class _Bag:
         self.path = path
         self.ros1 = path.endswith(".bag")
         names = sorted(p.name for p in Path(path).iterdir()) if os.path.isdir(path) else [Path(path).name]
-        self.kind = "ros1" if self.ros1 else "mcap" if any(n.endswith(".mcap") for n in names) else "db3"
+        self.kind = (
+            "ros1" if self.ros1 else "mcap" if any(n.endswith((".mcap", ".mcap.zstd")) for n in names) else "db3"
+        )
         folder = path if os.path.isdir(path) else os.path.dirname(path)
         for wal in [f"{folder}/{n}-wal" for n in names if n.endswith(".db3")]:
             if os.path.exists(wal) and os.path.getsize(wal):
