@@ -13,7 +13,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -115,11 +115,18 @@ def _errors(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise Reject(Reason.MISSING_FILE, f"{path}: no such archive; check the path") from error
     except (EOFError, tarfile.ReadError, zlib.error) as error:
-        raise Reject(Reason.TRUNCATED, f"{path}: ends early or is damaged ({error}); fetch it again") from error
+        raise Reject(Reason.TRUNCATED, f"{path}: ends early or is damaged ({_line(error)}); fetch it again") from error
     except (tarfile.TarError, zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise Reject(Reason.UNREADABLE, f"{path}: cannot be read as an archive ({error}); fetch it again") from error
+        raise Reject(
+            Reason.UNREADABLE, f"{path}: cannot be read as an archive ({_line(error)}); fetch it again"
+        ) from error
     except (OverflowError, MemoryError, LookupError) as error:
         raise Reject(Reason.UNREADABLE, f"{path}: damaged archive header ({error!r}); fetch it again") from error
+
+
+def _line(error: Exception) -> str:
+    """tarfile lists the methods it tried, one a line."""
+    return " ".join(str(error).split())[:200]
 
 
 def _is_zip(path: str) -> bool:
@@ -135,9 +142,15 @@ def members(path: str | Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[Me
 
 
 def iter_members(
-    path: str | Path, limits: ArchiveLimits = DEFAULT_LIMITS, *, read: bool = True, max_read: int = 64 << 20
+    path: str | Path,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+    *,
+    read: bool = True,
+    max_read: int = 64 << 20,
+    wanted: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[Member, bytes | None]]:
-    """Members with their bytes (None above ``max_read`` or with ``read=False``), in one forward pass."""
+    """Members with their bytes, in one forward pass; None above ``max_read``, with ``read=False`` and for names that
+    are not ``wanted``."""
     text = str(path)
     with _errors(text):
         budget = _Budget(text, os.path.getsize(text), limits)
@@ -151,7 +164,7 @@ def iter_members(
                     name = safe_name(info.filename, text)
                     budget.add(name, info.file_size)
                     data = None
-                    if read and info.file_size <= max_read:
+                    if read and info.file_size <= max_read and (wanted is None or wanted(name)):
                         with z.open(info) as f:
                             data = _read_exactly(f, info.file_size, text, name)
                     yield Member(name, info.file_size), data
@@ -173,7 +186,7 @@ def iter_members(
                 if plain and entry.offset_data + entry.size > end:
                     raise Reject(Reason.TRUNCATED, f"{text}: ends inside member {name!r}; fetch it again")
                 data = None
-                if read and entry.size <= max_read:
+                if read and entry.size <= max_read and (wanted is None or wanted(name)):
                     stream = t.extractfile(entry)
                     if stream is None:
                         raise Reject(Reason.UNREADABLE, f"{text}: member {name!r} cannot be read")

@@ -30,6 +30,7 @@ READERS: dict[str, str] = {
     "video_sidecar": "video_sidecar:VideoSidecarReader",
     "rlds": "rlds:RldsReader",
     "rosbag": "rosbag:RosbagReader",
+    "webdataset": "webdataset:WebDatasetReader",
 }
 
 
@@ -174,8 +175,8 @@ def open_robot(input_path: str, dataset: str | None = None) -> RobotSource:
     sets = _sets(root, files, dataset)
     if not sets:
         raise DatasetRefused(
-            f"{input_path} holds no robot data that is known here (LeRobot, RLDS, HDF5, ROS bag, video with side "
-            "files)."
+            f"{input_path} holds no robot data that is known here (LeRobot, RLDS, HDF5, ROS bag, WebDataset, video "
+            "with side files)."
         )
     if all(s.refused for s in sets):
         more = f" ({len(sets) - 1} more are refused too)" if len(sets) > 1 else ""

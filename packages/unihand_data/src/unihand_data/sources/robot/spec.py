@@ -29,7 +29,7 @@ from unihand_data.space.yaml_at import At, EmbodimentError
 
 _SAYS_NOTHING_OF_ROWS = {"title", "match", "checks", "max_weight", "quirks", "tried"}
 FOLDER = Path(__file__).parent / "datasets"
-Container = Literal["lerobot", "rlds", "hdf5", "rosbag", "video_sidecar"]
+Container = Literal["lerobot", "rlds", "hdf5", "rosbag", "webdataset", "video_sidecar"]
 
 
 class Match(Settings):
