@@ -1,4 +1,4 @@
-"""Robot data sets -> UniHand-2.0 shards (paper section 3.2): LeRobot, RLDS, HDF5, ROS bags, video with files.
+"""Robot data sets -> UniHand-2.0 shards (paper section 3.2): LeRobot, RLDS, HDF5, ROS bags, WebDataset, video + files.
 
     python pipelines/robot_manipulation.py --input DATASETS --output SHARDS
     ray job submit --working-dir . -- python pipelines/robot_manipulation.py --input /abs/DATASETS --output /abs/SHARDS
