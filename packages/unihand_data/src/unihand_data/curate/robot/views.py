@@ -111,6 +111,9 @@ class ViewStore:
             with tempfile.TemporaryDirectory(prefix="unihand_view_") as folder:
                 joined = self._joined(plan.view, clip, Path(folder) / "joined.mkv")
                 media, raw = self._encoded(str(joined), (0.0, None), 1.0, changes, out, licence)
+            first = 0.0 if plan.view.times is None else float(plan.view.times[0])
+            if first and media.pts is not None:  # the file's first picture is not at row time 0
+                media = replace(media, pts=media.pts + first, pts_start=first)
             how = "encoded from single pictures"
         elif plan.view.video is None:
             raise Reject(Reason.MISSING_FILE, "neither a video file nor pictures")
