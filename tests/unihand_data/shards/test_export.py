@@ -156,11 +156,12 @@ def test_words_of_the_mirror_image_are_not_read_back_as_words_of_the_picture(rea
     preview.export(reader, tmp_path / "out")
     source = open_source(str(tmp_path / "out"))
     recordings = [source.open(item) for item in source.items()]
-    left_out = sum(r.extra.get("mirrored_narrations_left_out", 0) for r in recordings)
+    left_out = sum(r.extra.get("narrations_left_out", {}).get("mirrored", 0) for r in recordings)
     kept = sum(len(r.narrations) for r in recordings)
     rows = pq.read_table(tmp_path / "out/meta/episodes/instruction/chunk-000").to_pylist()
     assert left_out == sum(r["mirrored"] for r in rows) > 0
     assert kept == sum(not r["mirrored"] for r in rows)
+    assert not any("no_text" in r.extra for r in recordings)  # the one table serves every file it names
 
 
 def test_lerobot_v21_video_starts_with_its_episode(reader, tmp_path, make):

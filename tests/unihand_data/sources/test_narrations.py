@@ -109,6 +109,33 @@ def test_preview_sentences_come_from_the_files_own_episodes(made):
     assert {s.text for s in m.scenes} <= by_text
     for _, recording in m.opened():
         assert [n.t0 for n in recording.narrations] == pytest.approx([0, 6 / 30])
+        assert recording.extra["narrations_left_out"] == {"mirrored": 1}
+
+
+def rewritten_preview(made, tmp_path, change):
+    """The loose half of the preview set with its episode table changed."""
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "taco_lerobot_v3"
+    shutil.copytree(made("unihand_preview").folder / "taco_lerobot_v3", folder)
+    path = folder / "meta/episodes/instruction/chunk-000/file-000000.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    source = open_source(str(folder))
+    return [source.open(item) for item in source.items()]
+
+
+def test_a_mirrored_set_that_does_not_say_which_rows_are_mirrored_gives_no_words(made, tmp_path):
+    (recording,) = rewritten_preview(made, tmp_path, lambda t: t.drop_columns(["mirrored"]))
+    assert recording.narrations == []
+    assert "'mirrored'" in recording.extra["no_text"]
+    assert [(r.level, r.reason) for r in recording.extra["rejects"]] == [("row", Reason.NO_TEXT)]
+
+
+def test_rows_of_another_file_are_no_words_of_this_one(made, tmp_path):
+    import pyarrow as pa
+
+    (recording,) = rewritten_preview(made, tmp_path, lambda t: t.append_column("file_index", pa.array([1, 0, 0])))
+    assert [n.t0 for n in recording.narrations] == pytest.approx([6 / 30])
 
 
 def test_a_damaged_row_costs_only_itself(made, tmp_path):

@@ -106,10 +106,11 @@ def unihand_preview(out: Path, scenes: list[Scene]) -> None:
             n = len(scene.times)
             tables = {
                 f"meta/episodes/instruction/{place}.parquet": {
-                    "episode_index": [0, 1],
-                    "task_index": [2 * i, 2 * i + 1],
-                    "dataset_from_index": [0, n // 2],
-                    "dataset_to_index": [n // 2, n],
+                    "episode_index": [0, 1, 2],
+                    "task_index": [2 * i, 2 * i + 1, 2 * i],
+                    "dataset_from_index": [0, n // 2, 0],
+                    "dataset_to_index": [n // 2, n, n // 2],
+                    "mirrored": [False, False, True],
                 },
                 f"data/{place}.parquet": {"frame_index": list(range(n)), "timestamp": scene.times.tolist()},
             }
@@ -125,8 +126,9 @@ def unihand_preview(out: Path, scenes: list[Scene]) -> None:
             "action_stride": 1,
             "robot_type": "human hand",
             "layout": "file-centric-split-mirror-v4",
+            "mirror_video_transform": "horizontal_flip",
             "num_files": len(mine),
-            "num_episodes": 2 * len(mine),
+            "num_episodes": 3 * len(mine),
         }
         write_json(root / "meta" / "info.json", info)
     if packed.exists():
