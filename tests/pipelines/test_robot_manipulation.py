@@ -136,6 +136,28 @@ def test_one_episode_in_two_sets_is_written_once_and_the_copy_is_named(page, tmp
     assert found["rejects"]["by_reason"] == {"duplicate": 2}
 
 
+def test_one_motion_shown_in_other_pictures_is_two_episodes_of_one_recording(page, tmp_path):
+    for copy in ("first", "again"):
+        generate("gr00t_gr1", tmp_path / "in" / copy, seed=1, episodes=2)
+    videos = sorted((tmp_path / "in" / "again").rglob("*.mp4"))
+    videos[0].write_bytes(videos[1].read_bytes())  # another picture of the same length
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    reader = ShardReader(str(tmp_path / "out"))
+    rows = [reader.episode(i) for i in reader.episode_ids]
+    assert len(rows) == 3
+    assert len({r.recording_id for r in rows}) == 2
+    assert catalogue.validate(str(tmp_path / "out")) == []
+
+
+def test_an_episode_that_lost_all_its_cameras_is_rejected(page, tmp_path):
+    generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
+    min((tmp_path / "in").rglob("*.mp4")).unlink()
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    found = catalogue.inspect(str(tmp_path / "out"))
+    assert (found["written"], found["rejected"]) == (1, 1)
+    assert found["rejects"]["by_level"]["item"] == 1
+
+
 def test_a_folder_with_a_contradicted_set_writes_the_others_and_shows_the_evidence(page, tmp_path):
     generate("libero_ipec", tmp_path / "in" / "good", seed=1, episodes=2)
     generate("gr00t_gr1", tmp_path / "in" / "bad", seed=1, episodes=2)

@@ -200,3 +200,23 @@ def test_ids_hang_on_numbers_and_meaning_not_on_the_place(arm):
     assert same != episode_id(episode.content_id, arm.spec(state_joints={"unit": "deg"}), "v")
     assert same != episode_id(episode.content_id, arm.spec(mask_last_actions=1), "v")
     assert same != episode_id(episode.content_id, spec, "w")
+
+
+def test_a_step_over_a_gap_of_the_clock_is_no_action(arm):
+    episode = arm.episode(3)
+    episode.timestamps = episode.timestamps.copy()
+    episode.timestamps[40:] += 5.0
+    motion = convert(episode, arm.spec())
+    assert (~motion.action_mask.any(axis=1)).nonzero()[0].tolist() == [39]
+    assert motion.figures["gap_steps"] == 1
+
+
+def test_a_quaternion_next_to_a_half_turn_comes_back_with_its_own_sign(arm):
+    spec, episode = arm.spec(), arm.episode(3)
+    angle = np.linspace(0, np.pi, episode.steps)
+    episode.columns["pose"] = episode.columns["pose"].copy()
+    episode.columns["pose"][:, 3:] = np.stack(
+        [np.cos(angle), np.sin(angle), 1e-9 * np.ones_like(angle), 0 * angle], axis=1
+    )
+    back = raw_columns(stored(row_of(episode, spec)), spec, "state")["rotation"]
+    assert np.allclose(np.float32(back), np.float32(episode.columns["pose"][:, 3:]), atol=1e-6)

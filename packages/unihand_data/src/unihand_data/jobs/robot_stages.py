@@ -12,11 +12,12 @@ from unihand_data.config import content_hash
 from unihand_data.curate.robot.checks import check_episode
 from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.masks import idle_spans, mask_outliers
-from unihand_data.curate.robot.rows import RobotClip, episode_id, language_rows, robot_episode
+from unihand_data.curate.robot.rows import RobotClip, episode_id, language_rows, robot_episode, shown_and_said
 from unihand_data.curate.robot.signature import motion_signature
 from unihand_data.curate.robot.views import StoredSources, ViewStore
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
+from unihand_data.jobs.items import fingerprint
 from unihand_data.jobs.robot_config import RobotSettings
 from unihand_data.jobs.tokenizer import open_counter
 from unihand_data.runner.stage import Unit
@@ -49,7 +50,7 @@ class _Opener:
 
 
 class OpenEpisode(_Stage):
-    """Item -> episode by the identity of its numbers: the same episode in two files of the input is written once."""
+    """Item -> episode by the identity of its content: the same episode in two files of the input is written once."""
 
     def __init__(self, settings: RobotSettings, source: RobotSource):
         super().__init__(settings, source)
@@ -60,7 +61,8 @@ class OpenEpisode(_Stage):
         if why := item.payload.get("refused"):
             raise Reject(Reason.UNKNOWN_DATASET, why)
         spec, episode = _Opener.open(self.source, unit.id, item)
-        identity = episode_id(episode.content_id, spec, self.version)
+        shown = shown_and_said(episode, fingerprint)
+        identity = episode_id(episode.content_id, spec, self.version, shown)
         _Opener.last = (identity, (spec, episode))
         return [Unit(identity, unit.item, unit.uri, item, rejects=[*unit.rejects, *episode.losses])]
 
@@ -139,6 +141,8 @@ class StoreViews(_Stage):
         spec = self.source.sets[got.set_number].spec
         assert spec is not None
         views, losses = self.store.store(got, spec)
+        if spec.views and not got.views:
+            raise Reject(Reason.MISSING_FILE, f"{unit.uri}: none of the cameras of {spec.name} is there; fetch them")
         if got.views and not views and not losses:
             raise Reject(Reason.MISSING_FIELD, f"{unit.uri}: the data set says that no camera was recorded")
         if got.views and not views:

@@ -1,4 +1,6 @@
-"""Rows that say the same thing twice, over all inputs. The first in the order of the inputs stays.
+"""Rows that say the same thing twice, over all inputs. Of rows that are not left out for another reason (licence,
+weight, fraction), the first in the order of the inputs stays, and what stands in ``val`` or ``test`` comes before
+``train``: a copy of a test episode is never trained on.
 
 - an id that occurs again (the same episode or conversation in two directories);
 - a recording that occurs again in another directory or source (a re-upload, a copy inside a collection);
@@ -7,14 +9,13 @@
   robot job writes, so only rows of one bucket are compared);
 - a conversation all of whose questions were asked before about the same images.
 
-Mirror twins follow their parent. What stands in ``val`` or ``test`` counts as earlier or later like anything else, so a
-copy of a test episode is not trained on when the test episode comes first; where the copy comes first, the test episode
-is the duplicate.
+Mirror twins follow their parent.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
@@ -27,9 +28,9 @@ BUCKET_MOST = 64
 
 def mark_duplicates(rows: Rows, settings: Duplicates) -> None:
     """Set ``left_out`` of every duplicate: ``same_id``, ``same_recording``, ``near_duplicate``, ``same_question``."""
-    _mark(rows, _later_of(rows.ids), "same_id")
+    _mark(rows, _on(rows, lambda at: _later_of(rows.ids[at])), "same_id")
     if settings.recordings:
-        _mark(rows, _recordings(rows), "same_recording")
+        _mark(rows, _on(rows, lambda at: _recordings(rows, at)), "same_recording")
     if settings.near_distance is not None and rows.signatures:
         _mark(rows, _near(rows, settings.near_distance, settings.near_duration), "near_duplicate")
     if settings.conversations and len(rows.questions[0]):
@@ -38,6 +39,27 @@ def mark_duplicates(rows: Rows, settings: Duplicates) -> None:
     of_parent = rows.left_out[rows.parent[twins]]
     follow = (of_parent != "") & (rows.left_out[twins] == "")
     rows.left_out[twins[follow]] = of_parent[follow]
+
+
+def _on(rows: Rows, judge: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(R,) bool: ``judge`` on the rows that are still in, in their order."""
+    at = _order(rows)
+    out = np.zeros(len(rows.left_out), bool)
+    out[at] = judge(at)
+    return out
+
+
+def _order(rows: Rows) -> np.ndarray:
+    """Rows that are still in: held-out ones first, then by input."""
+    live = np.flatnonzero(rows.left_out == "")
+    return live[np.argsort(rows.split[live] == "train", kind="stable")]
+
+
+def _rank(rows: Rows) -> np.ndarray:
+    """(R,) place in :func:`_order`, -1 for rows that are out."""
+    order, rank = _order(rows), np.full(len(rows.left_out), -1)
+    rank[order] = np.arange(len(order))
+    return rank
 
 
 def _mark(rows: Rows, which: np.ndarray, reason: str) -> None:
@@ -53,12 +75,13 @@ def _later_of(ids: np.ndarray) -> np.ndarray:
     return out
 
 
-def _recordings(rows: Rows) -> np.ndarray:
-    """(R,) bool: the recording belongs to an earlier (directory, source)."""
+def _recordings(rows: Rows, at: np.ndarray) -> np.ndarray:
+    """(len(at),) bool: the recording belongs to an earlier (directory, source)."""
     source = np.unique(rows.column("source"), return_inverse=True)[1] if len(rows.kind) else np.zeros(0, np.int64)
     owner = rows.directory * (source.max(initial=0) + 1) + source
-    _, first, inverse = np.unique(rows.recording, return_index=True, return_inverse=True)
-    return (owner != owner[first][inverse]) & (rows.column("domain") != "vision_text")
+    owner = owner[at]
+    _, first, inverse = np.unique(rows.recording[at], return_index=True, return_inverse=True)
+    return (owner != owner[first][inverse]) & (rows.column("domain")[at] != "vision_text")
 
 
 def _near(rows: Rows, distance: float, duration: float) -> np.ndarray:
@@ -66,9 +89,8 @@ def _near(rows: Rows, distance: float, duration: float) -> np.ndarray:
     out = np.zeros(len(rows.kind), bool)
     buckets: dict[tuple[int, str, int], list[Signature]] = defaultdict(list)
     kinds = rows.kinds
-    for new in rows.signatures:
-        if rows.left_out[new.row]:
-            continue
+    rank = _rank(rows)
+    for new in sorted((s for s in rows.signatures if rank[s.row] >= 0), key=lambda s: rank[s.row]):
         kind = kinds[rows.kind[new.row]]
         keys = [(number, kind.embodiment, band) for number, band in enumerate(new.bands)]
         place = (rows.directory[new.row], kind.source)
@@ -94,6 +116,11 @@ def _alike(a: Signature, b: Signature, distance: float, duration: float) -> bool
 def _asked_before(rows: Rows) -> np.ndarray:
     """(R,) bool: conversations none of whose questions they are the first to ask."""
     asked, askers = rows.questions
+    rank = _rank(rows)
+    keep = rank[askers] >= 0
+    asked, askers = asked[keep], askers[keep]
+    by_rank = np.argsort(rank[askers], kind="stable")
+    asked, askers = asked[by_rank], askers[by_rank]
     _, first, inverse = np.unique(asked, return_index=True, return_inverse=True)
     fresh = np.bincount(askers, weights=askers[first][inverse] == askers, minlength=len(rows.kind))
     has = np.bincount(askers, minlength=len(rows.kind))

@@ -51,7 +51,6 @@ class Stratum:
 
 def choose_rows(rows: Rows, settings: RecipeSettings) -> Selection:
     """Set ``rows.left_out`` and solve the selection of frames over what stays."""
-    mark_duplicates(rows, settings.duplicates)
     each = [settings.source(k.source) for k in rows.kinds]
     weight = np.array([s.weight for s in each] or [1.0])[rows.kind]
     fraction = np.array([s.fraction for s in each] or [1.0])[rows.kind]
@@ -59,13 +58,14 @@ def choose_rows(rows: Rows, settings: RecipeSettings) -> Selection:
     if settings.only_shareable:
         barred |= ~rows.shareable.astype(bool)
     for which, reason in (
-        (rows.split != "train", "split"),
         (barred, "licence"),
         (weight == 0, "weight"),
         (~taken(rows.recording, fraction), "fraction"),
         (rows.twin & (not settings.mirrored), "mirrored"),
     ):
         rows.left_out[which & (rows.left_out == "")] = reason
+    mark_duplicates(rows, settings.duplicates)  # before the split: what a held-out row says is not trained on
+    rows.left_out[(rows.split != "train") & (rows.left_out == "")] = "split"
     robot = _robots(rows)
     frames: Counter[float] = Counter()
     for rate in np.unique(rows.rate_hz[robot]):

@@ -119,7 +119,11 @@ class Block:
         return x / np.array(self.scale)
 
     def loses(self, raw: np.ndarray, values: np.ndarray) -> bool:
-        """Whether the inverse of ``values`` differs from ``raw`` (sign of a quaternion, an Euler branch, a scale)."""
+        """Whether the inverse of ``values`` differs from ``raw`` (sign of a quaternion, an Euler branch, a scale), as
+        it is or once a row stored ``values`` as float32: next to a half turn rounding decides a quaternion's sign."""
         if not self.nonlinear:
             return False
-        return not np.allclose(self.inverse(values), np.asarray(raw, np.float64), rtol=1e-6, atol=1e-7, equal_nan=True)
+        x = np.asarray(raw, np.float64)
+        stored = np.asarray(values, np.float64).astype(np.float32).astype(np.float64)
+        exact = np.allclose(self.inverse(values), x, rtol=1e-6, atol=1e-7, equal_nan=True)
+        return not exact or not np.allclose(self.inverse(stored), x, rtol=1e-5, atol=1e-5, equal_nan=True)

@@ -110,6 +110,8 @@ def convert(episode: RobotEpisode, spec: RobotSpec) -> RobotMotion:
         action_ok[: spec.mask_first_actions] = False
     if spec.mask_last_actions:
         action_ok[-spec.mask_last_actions :] = False
+    gap = np.append(np.diff(times) > 1.5 / rate, False)  # what happened between is no single step
+    action_ok[gap] = False
     for first, stop in episode.facts.get("invalid_steps", []):  # the data set itself calls them void
         dense_ok[first:stop] = action_ok[max(first - 1, 0) : stop] = False
     action_slots = np.array([s for s in range(200) if s in source], np.int16)
@@ -128,6 +130,7 @@ def convert(episode: RobotEpisode, spec: RobotSpec) -> RobotMotion:
         action_source=groups,
         raw_extra=extra,
         raw_to_world=raw_to_world,
+        figures={"gap_steps": float(gap.sum())},
     )
 
 

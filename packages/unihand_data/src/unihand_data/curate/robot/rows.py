@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,9 +56,22 @@ class RobotClip:
     views: list[StoredView] = field(default_factory=list)
 
 
-def episode_id(content_id: str, spec: RobotSpec, version: str) -> str:
-    """Depends on the numbers, on what the YAML says they mean, and on the content settings; not on where they lie."""
-    return make_id("episode", content_id, spec.content_hash, version)
+def episode_id(content_id: str, spec: RobotSpec, version: str, shown: str = "") -> str:
+    """Depends on the numbers, on what the YAML says they mean, on the content settings, and on what is ``shown`` (one
+    motion may be rendered more than once); not on where it lies."""
+    return make_id("episode", content_id, spec.content_hash, version, shown)
+
+
+def shown_and_said(episode: RobotEpisode, fingerprint: Callable[[str], str]) -> str:
+    """Id of an episode's sentences and encoded pictures: files by ``fingerprint`` and stretch, single pictures by their
+    number and their first and last bytes."""
+    parts: list[object] = [(t.text, t.level, t.start, t.stop) for t in episode.texts]
+    for key, view in sorted(episode.views.items()):
+        if view.video is not None:
+            parts += [key, fingerprint(view.video.split("!")[0]), view.video.partition("!")[2], view.t0, view.t1]
+        elif view.pictures:
+            parts += [key, len(view.pictures), view.pictures[0], view.pictures[-1]]
+    return make_id(*parts)
 
 
 def language_rows(episode: RobotEpisode, times: np.ndarray, rate_hz: float) -> list[LanguageRow]:
