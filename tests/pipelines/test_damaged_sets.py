@@ -25,6 +25,7 @@ from unihand_data.sources.registry import READERS, load_dataset, open_source
 DAMAGED = {
     "video_folder": "*.mp4",
     "epic_kitchens_100": "*.MP4",
+    "ego_exo4d": "hand/annotation/*.json",
     "egodex": "*.hdf5",
     "egocentric_10k": "*.tar",
     "hot3d": "*.tar",

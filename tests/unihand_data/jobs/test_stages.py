@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from unihand_data.curate.clip_state import ClipState, Origin
+from unihand_data.errors import Reason, Reject
 from unihand_data.geometry.camera import CameraTrack
 from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.hawor_config import HaworReadSettings, HaworSettings
@@ -121,3 +122,26 @@ def test_a_clip_with_a_sentence_that_cannot_be_mirrored_gets_no_twin_and_a_row_s
     assert len(out.body.episodes) == 1 + twins
     assert [(r.level, r.reason) for r in out.rejects] == [("row", "unsupported")] * (1 - twins)
     assert row.quality == {"sentences_not_mirrored": 1.0 - twins}
+
+
+def test_a_stretch_that_a_sparse_annotation_leaves_out_goes_to_the_estimator_with_the_own_camera(monkeypatch, stage):
+    found = hands()
+    monkeypatch.setattr(human_stages, "_hand_estimator", lambda settings: SimpleNamespace(estimate=lambda clip: found))
+    reconstruct = human_stages.ReconstructHands(HumanVideoSettings(), "/work", JOINED)
+    for sparse, valid, expected in ((True, False, "estimated"), (True, True, "own"), (False, False, "none")):
+        taken = recording()
+        track = hands(valid).right
+        taken.hands, taken.hands_t, taken.hands_sparse = [track], PTS, sparse
+        poses = np.tile(np.eye(4), (30, 1, 1))
+        taken.camera, taken.camera_t = CameraTrack(poses, np.ones(30, bool), method="given"), PTS
+        if valid:
+            track.wrist_pos[:], track.wrist_rot[:], track.theta[:] = 0.1, 0.0, 0.0
+        (unit,) = [stage._unit(Unit("i", "i", "/in/a.mp4"), taken, clip_ref(), 30.0)]
+        if expected == "none":
+            with pytest.raises(Reject) as caught:
+                reconstruct(unit)
+            assert caught.value.reason == Reason.NO_HANDS
+            continue
+        (out,) = reconstruct(unit)
+        assert (out.body.hands is found) == (expected == "estimated")
+        assert out.body.hands.camera.method == "given"

@@ -10,8 +10,8 @@ from unihand_data.sources.generate.catalogue import GENERATORS
 from unihand_data.sources.registry import dataset_names, load_dataset
 
 MANO = ("hawor_results", "vitra_1m", "hoi4d", "taco", "arctic", "oakink2", "dexycb", "hot3d")
-KEYPOINTS = ("egodex", "fpha", "h2o", "aria_mps")
-CAMERA = ("egodex", "h2o", "aria_mps", "vitra_1m", "hoi4d", "taco", "arctic", "oakink2", "hot3d")
+KEYPOINTS = ("egodex", "fpha", "h2o", "aria_mps", "ego_exo4d")
+CAMERA = ("egodex", "h2o", "aria_mps", "ego_exo4d", "vitra_1m", "hoi4d", "taco", "arctic", "oakink2", "hot3d")
 #: rounding of the format itself, m
 POSITION_M = {"hawor_results": 1e-6, "fpha": 2e-7, "h2o": 1e-6, "egodex": 1e-6, "taco": 1e-6, "oakink2": 1e-6}
 

@@ -37,6 +37,7 @@ class ClipState:
         clip: the frames in the source file.
         narrations: what the data set says about this stretch, on the clip's clock (first frame = 0).
         annotated: hands and camera the data set brings, already on the clip's frames.
+        own_hands: the data set annotated the hands of this stretch (else ``annotated`` holds its camera alone).
         fps: frames per second of the clip's own time stamps.
         figures: every figure a filter looked at; they go into the row of a clip that is kept.
         media: the encoded short-GOP file in the work directory.
@@ -49,6 +50,7 @@ class ClipState:
     fps: float
     narrations: list[Narration] = field(default_factory=list)
     annotated: HandResult | None = None
+    own_hands: bool = False
     hands: HandResult | None = None
     camera: CameraTrack | None = None
     figures: dict[str, float] = field(default_factory=dict)

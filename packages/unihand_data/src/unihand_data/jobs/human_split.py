@@ -103,6 +103,7 @@ class OpenAndSplit(HumanStage):
         annotation = [recording.extra["annotation_id"]] if "annotation_id" in recording.extra else []
         span = (round(ref.t0 * 1e6), round(ref.t1 * 1e6))
         clip_id = make_id("clip", recording.content_id, *span, self.version, *annotation)
+        annotated = _annotated(recording, ref, self.settings.mano_dir)
         clip = ClipState(
             clip_id=clip_id,
             origin=Origin(
@@ -120,7 +121,8 @@ class OpenAndSplit(HumanStage):
             clip=ref,
             fps=fps,
             narrations=_narrations_on_clip(recording.narrations, ref.t0, ref.t1 + 1.0 / fps),
-            annotated=_annotated(recording, ref, self.settings.mano_dir),
+            annotated=annotated,
+            own_hands=_own_hands(recording, annotated),
             provenance={
                 "item": unit.item,
                 "schema": SCHEMA_VERSION,
@@ -156,9 +158,16 @@ def _narrations_on_clip(narrations: list[Narration], t0: float, t1: float) -> li
 
 
 def _annotated(recording: Recording, ref: ClipRef, mano_dir: str | None) -> HandResult | None:
-    """Hands and camera the data set brings, on the clip's frames; None when it brings no hands."""
-    if not recording.hands:
+    """Hands and camera the data set brings, on the clip's frames; None when it brings neither."""
+    if not recording.hands and recording.camera is None:
         return None
     from unihand_data.hands.annotated import annotated_result
 
     return annotated_result(recording, ref, mano_dir)
+
+
+def _own_hands(recording: Recording, annotated: HandResult | None) -> bool:
+    """Whether the data set speaks about the hands of this clip: no hand in a stretch it did not annotate is no news."""
+    if annotated is None or not recording.hands:
+        return False
+    return not recording.hands_sparse or bool(annotated.left.valid.any() or annotated.right.valid.any())

@@ -61,7 +61,7 @@ class ReconstructHands(HumanStage):
             if clip.joined is not None:
                 self.joined.release(clip.clip.path, clip.clip_id)
             return [unit]
-        own = clip.annotated if self.settings.prefer_annotated else None
+        own = clip.annotated if self.settings.prefer_annotated and clip.own_hands else None
         with self.joined.of(clip, reads=own is None):
             clip.hands = own or self._estimated(clip)
             if clip.frames_with_hand == 0:

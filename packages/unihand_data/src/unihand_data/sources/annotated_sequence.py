@@ -62,6 +62,8 @@ class Sequence:
         camera: (T, 4, 4) poses as published, or None for hands already in the camera.
         hand_to_camera: (4, 4) or (T, 4, 4) from the device's frame to the camera's, where hands are in that.
         static_camera: the camera stands still, its pose is not published.
+        path, path_times: (N, 4, 4) poses as published and their times (N,), where the camera's trajectory has other
+            rows than the hands.
     """
 
     times: np.ndarray
@@ -71,6 +73,8 @@ class Sequence:
     camera: np.ndarray | None = None
     hand_to_camera: np.ndarray | None = None
     static_camera: bool = False
+    path: np.ndarray | None = None
+    path_times: np.ndarray | None = None
     intrinsics: Intrinsics | None = None
     narrations: list[Narration] = field(default_factory=list)
     annotations: tuple[str, ...] = ()
@@ -85,12 +89,19 @@ class AnnotatedSource(FolderSource):
 
     def _open(self, item: SourceItem) -> Recording:
         seq = self.load(item)
-        rows = len(seq.times)
-        if rows < 2:
-            raise Reject(Reason.TOO_SHORT, f"{item.uri}: {rows} annotated frames; a motion needs two")
+        if len(seq.times) < 2:
+            raise Reject(Reason.TOO_SHORT, f"{item.uri}: {len(seq.times)} annotated frames; a motion needs two")
         recording = self._recording(item, seq)
         recording.split_group = item.payload.get("split_group", "")
-        spec = self.spec.hands
+        self.add_motion(recording, item, seq)
+        recording.intrinsics = seq.intrinsics or self.fixed_intrinsics()
+        recording.narrations = seq.narrations
+        recording.task_id = seq.task_id
+        return recording
+
+    def add_motion(self, recording: Recording, item: SourceItem, seq: Sequence) -> None:
+        """Hands and camera of the sequence, brought to the canonical conventions, into the recording."""
+        rows, spec = len(seq.times), self.spec.hands
         assert spec is not None
         to_camera, camera_ok = np.tile(np.eye(4), (rows, 1, 1)), np.ones(rows, bool)
         if seq.camera is not None:
@@ -118,11 +129,16 @@ class AnnotatedSource(FolderSource):
             track = self._track(side, hand, None if spec.frame == "camera" else to_camera, item.uri)
             motion.in_front(track.wrist_pos[:, 2], track.valid, item.uri)
             recording.hands.append(track)
-        recording.hands_t = seq.times
-        recording.intrinsics = seq.intrinsics or self.fixed_intrinsics()
-        recording.narrations = seq.narrations
-        recording.task_id = seq.task_id
-        return recording
+        recording.hands_t, recording.hands_sparse = seq.times, spec.sparse
+        self.add_path(recording, item, seq)
+
+    def add_path(self, recording: Recording, item: SourceItem, seq: Sequence) -> None:
+        """The camera's own trajectory, where the sequence has one apart from its hands."""
+        if seq.path is not None:
+            assert self.spec.camera is not None
+            pose, ok = motion.camera_to_world(seq.path, self.spec.camera, f"{item.uri}, camera trajectory")
+            recording.camera = motion.camera_track(pose, ok, self.spec.camera)
+            recording.camera_t = seq.path_times
 
     def _fixed_device(self) -> np.ndarray:
         if self.spec.camera is None or not self.spec.camera.hand_to_camera:

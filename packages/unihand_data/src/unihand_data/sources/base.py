@@ -155,11 +155,11 @@ class FolderSource:
                         Reason.MISSING_FILE,
                         f"{item.uri}: its video is not in this folder; fetch it and name its folder (--set videos=...)",
                     )
-                content_id = _hash_files(annotations)
+                content_id = hash_files(annotations)
             else:
                 content_id, extra["bytes"] = content_id_of(video)
         if annotations:
-            extra["annotation_id"] = _hash_files(annotations)
+            extra["annotation_id"] = hash_files(annotations)
         spec = self.spec
         return Recording(
             item=item,
@@ -217,7 +217,8 @@ def _hash_stream(stream: Any, name: str) -> tuple[str, int]:
     return h.hexdigest(), size
 
 
-def _hash_files(paths: tuple[str, ...]) -> str:
+def hash_files(paths: tuple[str, ...]) -> str:
+    """One id of the content of annotation files. Raises ``Reject``: MISSING_FILE, UNREADABLE."""
     try:
         return make_id("files", *(hash_file(p) for p in paths))
     except FileNotFoundError as error:

@@ -87,6 +87,8 @@ def camera_to_world(raw: Any, spec: CameraSpec, source: str) -> tuple[np.ndarray
         pose[ok] = inverse(pose[ok])
     if spec.axes == "opengl":
         pose[:, :3, 1:3] *= -1.0  # camera y and z turn round
+    for _ in range(spec.turned // 90):  # a picture turned clockwise: its x axis is the old -y, its y axis the old x
+        pose[:, :3, :2] = np.stack([-pose[:, :3, 1], pose[:, :3, 0]], axis=-1)
     return pose, ok
 
 

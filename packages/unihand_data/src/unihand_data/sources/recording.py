@@ -52,6 +52,7 @@ class Recording:
         hands: hands the data set brings, on ``hands_t``; resampled to the video's frames by the caller, never
             extrapolated.
         hands_t: (N,) seconds on the video's clock.
+        hands_sparse: frames without a hand were not annotated, so stretches without any are left to an estimator.
         camera: camera trajectory the data set brings, on ``camera_t``.
         narrations: text with spans.
         setting: ``lab`` | ``wild``; licence and shareable are the *upstream's*.
@@ -64,6 +65,7 @@ class Recording:
     intrinsics: Intrinsics | None = None
     hands: list[HandTrack] = field(default_factory=list)
     hands_t: np.ndarray | None = None
+    hands_sparse: bool = False
     camera: CameraTrack | None = None
     camera_t: np.ndarray | None = None
     narrations: list[Narration] = field(default_factory=list)

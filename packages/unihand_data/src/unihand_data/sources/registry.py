@@ -28,6 +28,7 @@ PLAIN = "video_folder"
 READERS: dict[str, str] = {
     "video_folder": "video_folder:VideoFolderSource",
     "video_table": "video_table:VideoTableSource",
+    "video_pose": "video_pose:VideoPoseSource",
     "hdf5_skeleton": "hdf5_skeleton:Hdf5SkeletonSource",
     "webdataset": "webdataset:WebDatasetSource",
     "frame_archive": "frame_archive:FrameArchiveSource",

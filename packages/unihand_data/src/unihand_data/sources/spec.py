@@ -15,6 +15,7 @@ from unihand_data.config import Settings
 ReaderName = Literal[
     "video_folder",
     "video_table",
+    "video_pose",
     "hdf5_skeleton",
     "webdataset",
     "frame_archive",
@@ -52,6 +53,7 @@ class HandSpec(Settings):
     frame: Literal["camera", "world", "device"] = "camera"
     unit_in_m: float = Field(1.0, gt=0)
     min_confidence: float | None = Field(None, description="below it a joint counts as untracked")
+    sparse: bool = Field(False, description="frames without a hand were not annotated; they say nothing about hands")
 
 
 class CameraSpec(Settings):
@@ -60,6 +62,9 @@ class CameraSpec(Settings):
     pose: Literal["camera_to_world", "world_to_camera", "none"] = "none"
     quaternion: Literal["wxyz", "xyzw", "none"] = "none"
     axes: Literal["opencv", "opengl"] = "opencv"
+    turned: Literal[0, 90, 180, 270] = Field(
+        0, description="degrees by which the video's picture is turned clockwise against the camera of these poses"
+    )
     world_up: Literal["x", "y", "z", "-y", "unknown"] = "unknown"
     unit_in_m: float = Field(1.0, gt=0)
     model: Literal["none", "radtan", "kannala_brandt"] = "none"

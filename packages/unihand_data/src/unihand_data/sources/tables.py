@@ -6,9 +6,12 @@ import csv
 import io
 import json
 import math
+from array import array
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.unpickle import read_bounded
@@ -89,6 +92,32 @@ def parse_csv(
     except csv.Error as error:
         raise Reject(Reason.UNREADABLE, f"{source}: not a table ({error})") from error
     return rows
+
+
+def csv_numbers(path: str | Path, names: tuple[str, ...], *, empty: bool = False) -> np.ndarray:
+    """(rows, len(names)) float64: some columns of a long table of numbers, without keeping the others in memory.
+
+    Raises:
+        Reject: as :func:`read_csv` and :func:`number`; a cell without text is NaN with ``empty``."""
+    reader = csv.reader(io.StringIO(read_text(path)), strict=False)
+    out, header = array("d"), []
+    try:
+        header = next(reader, [])
+        for name in names:
+            need(dict.fromkeys(header), name, str(path))
+        at = [header.index(name) for name in names]
+        for i, fields in enumerate(reader):
+            if not fields:
+                continue
+            if len(fields) != len(header):
+                text = f"{path}: row {i + 1} has {len(fields)} fields, the header {len(header)}; fetch it again"
+                raise Reject(Reason.WRONG_TYPE, text)
+            for k in at:
+                cell = fields[k]
+                out.append(math.nan if empty and not cell.strip() else number(cell, f"{path} row {i + 1}, {header[k]}"))
+    except csv.Error as error:
+        raise Reject(Reason.UNREADABLE, f"{path}: not a table ({error})") from error
+    return np.frombuffer(out, np.float64).reshape(-1, len(names))
 
 
 def need(mapping: Any, key: str, source: str) -> Any:

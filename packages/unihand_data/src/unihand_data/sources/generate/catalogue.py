@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from unihand_data.sources.generate import archive_sets, mano_sets, skeleton_sets, text_sets
+from unihand_data.sources.generate import archive_sets, mano_sets, skeleton_sets, take_sets, text_sets
 from unihand_data.sources.generate.scene import Family, Scene, make_scene
 
 GENERATORS: dict[str, Callable[[Path, list[Scene]], None]] = {
@@ -14,7 +14,7 @@ GENERATORS: dict[str, Callable[[Path, list[Scene]], None]] = {
         text_sets.video_folder,
         text_sets.epic_kitchens_100,
         text_sets.ego4d,
-        text_sets.ego_exo4d,
+        take_sets.ego_exo4d,
         text_sets.hd_epic,
         text_sets.taste_rob,
         skeleton_sets.egodex,

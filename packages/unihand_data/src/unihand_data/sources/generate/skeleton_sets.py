@@ -126,15 +126,15 @@ def aria_mps(out: Path, scenes: list[Scene]) -> None:
                 for a in range(3):
                     columns.append(f"t{'xyz'[a]}_{side}_landmark_{j}_device")
                     cells.append(points[:, j, a])
-        _csv(base / "hand_tracking" / "hand_tracking_results.csv", columns, cells)
+        write_csv(base / "hand_tracking" / "hand_tracking_results.csv", columns, cells)
         pose = Rotation.from_matrix(world_device[:, :3, :3]).as_quat()
         names = [
             "tracking_timestamp_us",
             *(f"t{a}_world_device" for a in "xyz"),
             *(f"q{a}_world_device" for a in "xyzw"),
         ]
-        _csv(base / "slam" / "closed_loop_trajectory.csv", names, [stamps, *world_device[:, :3, 3].T, *pose.T])
-        _csv(
+        write_csv(base / "slam" / "closed_loop_trajectory.csv", names, [stamps, *world_device[:, :3, 3].T, *pose.T])
+        write_csv(
             base / "rgb_mp4_to_vrs_time_ns.csv",
             ["mp4_time_ns", "vrs_device_time_ns"],
             [np.round(scene.times * 1e9).astype(int), stamps * 1000],
@@ -154,7 +154,7 @@ def aria_mps(out: Path, scenes: list[Scene]) -> None:
         (base / "slam" / "online_calibration.jsonl").write_text(json.dumps(line) + "\n")
 
 
-def _csv(path: Path, columns: list[str], cells: list[np.ndarray]) -> None:
+def write_csv(path: Path, columns: list[str], cells: list[np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="") as f:
         writer = csv.writer(f)

@@ -1,4 +1,4 @@
-"""Generators of the sets that bring video and words: EPIC, Ego4D, Ego-Exo4D, HD-EPIC, TASTE-Rob, plain videos."""
+"""Generators of the sets that bring video and words: EPIC, Ego4D, HD-EPIC, TASTE-Rob, plain videos."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def epic_kitchens_100(out: Path, scenes: list[Scene]) -> None:
         csv.writer(f).writerows([_EPIC_COLUMNS, *rows])
 
 
-def _uid(scene: Scene) -> str:
+def take_uid(scene: Scene) -> str:
     return str(uuid.UUID(int=scene.seed + 0x1234_5678_0000))
 
 
@@ -61,7 +61,7 @@ def ego4d(out: Path, scenes: list[Scene]) -> None:
     narration: dict[str, Any] = {}
     fho = []
     for scene in scenes:
-        uid = _uid(scene)
+        uid = take_uid(scene)
         write_video(out / "v2" / "full_scale" / f"{uid}.mp4", scene)
         lines = [
             (0.1, f"#C C {scene.verb}s the {scene.thing}"),
@@ -97,22 +97,6 @@ def ego4d(out: Path, scenes: list[Scene]) -> None:
         fho.append({"video_uid": uid, "annotated_intervals": [{"narrated_actions": actions}]})
     write_json(out / "v2" / "annotations" / "narration.json", narration)
     write_json(out / "v2" / "annotations" / "fho_main.json", {"version": "v2", "videos": fho})
-
-
-def ego_exo4d(out: Path, scenes: list[Scene]) -> None:
-    takes, annotations = [], {}
-    for i, scene in enumerate(scenes):
-        name, uid = f"site_{i:02d}_cooking_{scene.seed}", _uid(scene)
-        write_video(out / "takes" / name / "frame_aligned_videos" / "aria01_214-1.mp4", scene)
-        takes.append({"take_uid": uid, "take_name": name, "root_dir": f"takes/{name}"})
-        descriptions = [
-            {"text": f"C {scene.verb}s the {scene.thing} with her left hand.", "timestamp": 0.1, "subject": "C"},
-            {"text": "O walks past.", "timestamp": 0.2, "subject": "O"},
-            {"text": "C does something.", "timestamp": 0.3, "subject": "C", "unsure": True},
-        ]
-        annotations[uid] = [{"annotator": "a", "descriptions": descriptions}]
-    write_json(out / "takes.json", takes)
-    write_json(out / "annotations" / "atomic_descriptions_train.json", {"annotations": annotations})
 
 
 def hd_epic(out: Path, scenes: list[Scene]) -> None:

@@ -72,10 +72,10 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
         for name in ("calibration", "clock"):
             if p[name] is None:
                 raise Reject(Reason.MISSING_FILE, f"{item.uri}: no {name} file ({_PARTS[name]}); fetch it")
-    lens, to_camera = _calibration(source.path(p["calibration"])) if p["calibration"] else (None, np.eye(4))
+    lens, to_camera = calibration(source.path(p["calibration"])) if p["calibration"] else (None, np.eye(4))
     camera = None
     if p["trajectory"]:
-        camera = _trajectory(source.path(p["trajectory"]), stamps)
+        camera = trajectory(source.path(p["trajectory"]), stamps)
         if camera is not None:
             camera = camera @ motion.inverse(to_camera[None])[0]
     return Sequence(
@@ -106,15 +106,11 @@ def _hand(side: str, rows: list[dict[str, str]], path: str) -> SideRows:
     )
 
 
-def _trajectory(path: str, stamps: np.ndarray) -> np.ndarray | None:
-    """(T, 4, 4) device-to-world at the hand rows; NaN where no sample is within reach, None if nowhere."""
-    rows = tables.read_csv(path)
+def trajectory(path: str, stamps: np.ndarray) -> np.ndarray | None:
+    """(T, 4, 4) device-to-world at the times ``stamps`` (T,), device clock in us; NaN where no sample is within reach,
+    None if nowhere."""
     names = [f"t{a}_world_device" for a in "xyz"] + [f"q{a}_world_device" for a in "xyzw"]
-    values = motion.array(
-        [[tables.number(tables.need(r, n, path), path) for n in ("tracking_timestamp_us", *names)] for r in rows],
-        (len(rows), 8),
-        path,
-    )
+    values = tables.csv_numbers(path, ("tracking_timestamp_us", *names))  # 1 kHz: a take has hundreds of thousands
     if not len(values) or (np.abs(np.linalg.norm(values[:, 4:], axis=1) - 1) > 1e-2).any():
         raise Reject(Reason.BAD_VALUE, f"{path}: no rows, or quaternions that are not of unit length")
     at = np.clip(np.searchsorted(values[:, 0], stamps), 1, max(len(values) - 1, 1))
@@ -147,7 +143,7 @@ def _video_times(path: str, stamps: np.ndarray) -> np.ndarray:
     return np.where((device < pairs[0, 1]) | (device > pairs[-1, 1]), outer, inner) * 1e-9
 
 
-def _calibration(path: str) -> tuple[Intrinsics | None, np.ndarray]:
+def calibration(path: str) -> tuple[Intrinsics | None, np.ndarray]:
     """Intrinsics of the RGB camera (None for lens models without a pinhole-plus-k1..k4 form), device-to-camera."""
     lines = tables.read_jsonl(path)
     cameras = tables.need(lines[0], "CameraCalibrations", path) if lines else None

@@ -84,12 +84,18 @@ class VideoTableSource(FolderSource):
 
     def _alias(self, key: str, files: list[str]) -> str | None:
         """The id the tables use; None if the alias table does not know the video."""
-        names = (self.spec.paths.get("alias_name", ""), self.spec.paths.get("alias_uid", ""))
+        entry = self.alias_entry(key, files)
+        if entry is not None:
+            return str(tables.need(entry, self.spec.paths.get("alias_uid", ""), self.path(files[0])))
+        return None if files else key
+
+    def alias_entry(self, key: str, files: list[str]) -> dict[str, Any] | None:
+        """What the alias table says about a video; None if it does not know it."""
         for name in files:
             entries = tables.shared_json(self.path(name))
             if not isinstance(entries, list):
                 raise Reject(Reason.WRONG_TYPE, f"{self.path(name)}: {type(entries).__name__} where a list belongs")
             for entry in entries:
-                if isinstance(entry, dict) and entry.get(names[0]) == key:
-                    return str(tables.need(entry, names[1], self.path(name)))
-        return None if files else key
+                if isinstance(entry, dict) and entry.get(self.spec.paths.get("alias_name", "")) == key:
+                    return entry
+        return None
