@@ -1,8 +1,9 @@
 """decord and torchcodec behind the same reader, for those who have them.
 
 Both number frames in presentation order, so our own :func:`~unihand_data.video.probe.probe` gives the times and the
-selection is the same as PyAV's. What they lack stays lacking: decord's bundled FFmpeg is too old for AV1, and neither
-tells damaged frames from good ones, so the data job uses PyAV.
+selection is the same as PyAV's. What they lack stays lacking: decord's bundled FFmpeg is too old for AV1, both number
+the frames of an MPEG transport stream from its second group of pictures, and neither tells damaged frames from good
+ones, so the data job uses PyAV.
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ class _ByNumber:
         self.width, self.height, self.fps = self.info.width, self.info.height, self.info.fps
         self._name = name_of(path)
         self._scaler = VideoReformatter()
+        if self.info.container == "mpegts":
+            raise Reject(
+                Reason.UNSUPPORTED,
+                f"{self._name}: {self.name} skips the first group of pictures of an MPEG transport stream; use pyav",
+                level="clip",
+            )
 
     @abstractmethod
     def _batch(self, numbers: list[int]) -> list[np.ndarray]:
@@ -122,12 +129,6 @@ class DecordReader(_ByNumber):
             raise Reject(
                 Reason.UNSUPPORTED, f"{self._name}: decord cannot decode AV1; use the pyav backend", level="clip"
             )
-        if self.info.container == "mpegts":
-            raise Reject(
-                Reason.UNSUPPORTED,
-                f"{self._name}: decord skips the first group of pictures of an MPEG transport stream; use pyav",
-                level="clip",
-            )
         self._path = path
         self._open()
 
@@ -164,7 +165,8 @@ class DecordReader(_ByNumber):
 
 
 class TorchcodecReader(_ByNumber):
-    """torchcodec 0.13; needs FFmpeg's shared libraries on the machine."""
+    """torchcodec 0.13; needs FFmpeg's shared libraries (4 to 8) on the machine. Experimental: no install of this
+    project brings them, so the tests run it only where they are."""
 
     name = "torchcodec"
 
