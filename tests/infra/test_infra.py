@@ -69,9 +69,34 @@ def test_the_key_check_finds_typos_and_wrong_types():
 
 
 def clusters():
-    job = yaml.safe_load((INFRA / "kubernetes" / "rayjob-human-video.yaml").read_text())
-    standing = yaml.safe_load((INFRA / "kubernetes" / "raycluster.yaml").read_text())
-    return [job["spec"]["rayClusterSpec"], standing["spec"]]
+    """The job's and the standing cluster, each as it is and with its commented GPU group."""
+    out = []
+    for with_gpu in (False, True):
+        for name in ("rayjob-human-video.yaml", "raycluster.yaml"):
+            text = (INFRA / "kubernetes" / name).read_text()
+            if with_gpu:
+                head, gpu, group, cpu, rest = re.split(r"(# - groupName: gpu|- groupName: cpu)", text)
+                text = head + re.sub(r"^( *)# ", r"\1", gpu + group, flags=re.M) + cpu + rest
+            spec = yaml.safe_load(text)["spec"]
+            out.append(spec.get("rayClusterSpec", spec))
+    return out
+
+
+def test_the_commented_gpu_group_is_a_group_like_the_other_with_a_gpu():
+    for cluster in clusters()[2:]:
+        assert problems(cluster, "RayCluster") == []
+        gpu, cpu = cluster["workerGroupSpecs"]
+        limits = [g["template"]["spec"]["containers"][0]["resources"]["limits"] for g in (cpu, gpu)]
+        assert ["nvidia.com/gpu" in limit for limit in limits] == [False, True]
+        assert gpu["minReplicas"] == 0
+
+
+def test_hawor_settings_named_beside_gpus_exist():
+    from unihand_data.hands.hawor_config import HaworReadSettings, HaworSettings
+
+    used = {m for p in TEXTS for m in re.findall(r"--set hawor\.([a-z_.]+)=", p.read_text())}
+    known = set(HaworSettings.model_fields) | {f"read.{f}" for f in HaworReadSettings.model_fields}
+    assert {"repo", "python", "read.mano_dir"} <= used <= known
 
 
 def test_ray_clusters_scale_by_autoscaler_v2_with_an_idle_head_and_token_authentication():
@@ -96,7 +121,9 @@ def test_ray_clusters_scale_by_autoscaler_v2_with_an_idle_head_and_token_authent
 
 
 def test_the_standing_cluster_and_the_jobs_cluster_are_the_same():
-    assert clusters()[0] == clusters()[1]
+    job, standing, job_gpu, standing_gpu = clusters()
+    assert job == standing
+    assert job_gpu == standing_gpu
 
 
 def test_metrics_ports_and_labels_fit_together():
