@@ -51,6 +51,15 @@ def _only_rows(track, rows):
     return replace(track, **{n: getattr(track, n)[rows] for n in names})
 
 
+def test_a_hand_annotated_now_and_then_has_no_motion_in_between(moving_hand, as_track):
+    truth = moving_hand("right", 61)
+    for step, valid in ((6, 61), (10, 7)):  # 0.2 s apart, and a third of a second
+        rows = slice(0, 61, step)
+        result = annotated_result(_recording([_only_rows(as_track(truth), rows)], truth["t"][rows]), _clip(truth["t"]))
+        assert result.right.valid.sum() == valid
+        assert result.right.valid[rows].all()
+
+
 def test_a_hole_in_the_annotation_stays_a_hole(moving_hand, as_track):
     truth = moving_hand("left", 40)
     track = as_track(truth)

@@ -3,7 +3,7 @@
 Legend: N annotated frames at ``hands_t`` (s on the video's clock), T frames of the clip.
 
 Between two annotated frames a pose is interpolated (linear, slerp per joint) when both are valid and no further apart
-than a gap of the annotation's own rhythm; outside the first and the last nothing is made up. Sets that bring keypoints
+than a gap of the annotation's own rhythm and 0.2 s; outside the first and the last nothing is made up. Sets that bring keypoints
 only (EgoDex, FPHA, Aria) get theta and the wrist's rotation by inverse kinematics, with one hand size per recording.
 """
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SAME_TIME_S = 1e-3
 _GAP_PERIODS = 2.5  # two annotated frames further apart than this many usual periods are not joined
+_GAP_S = 0.2  # nor any further apart than this: a hand annotated once a second has no motion in between
 
 
 class AnnotatedEstimator:
@@ -143,7 +144,7 @@ def _bracket(valid: np.ndarray, times: np.ndarray, pts: np.ndarray) -> _Bracket:
         left, right = np.where(exact, at, left), np.where(exact, at, right)
     width = times[right] - times[left]
     share = np.where(width > 0, (pts - times[left]) / np.where(width > 0, width, 1.0), 0.0)
-    gap = _GAP_PERIODS * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    gap = min(_GAP_PERIODS * float(np.median(np.diff(times))), _GAP_S) if len(times) > 1 else 0.0
     inside = (pts >= times[left] - _SAME_TIME_S) & (pts <= times[right] + _SAME_TIME_S)
     return _Bracket(left, right, share, valid[left] & valid[right] & inside & (width <= gap + 1e-9))
 
