@@ -3,8 +3,9 @@
 Legend: N annotated frames at ``hands_t`` (s on the video's clock), T frames of the clip.
 
 Between two annotated frames a pose is interpolated (linear, slerp per joint) when both are valid and no further apart
-than a gap of the annotation's own rhythm and 0.2 s; outside the first and the last nothing is made up. Sets that bring keypoints
-only (EgoDex, FPHA, Aria) get theta and the wrist's rotation by inverse kinematics, with one hand size per recording.
+than a gap of the annotation's own rhythm and 0.2 s; outside the first and the last nothing is made up. Sets that bring
+keypoints only (EgoDex, FPHA, Aria, Ego-Exo4D) get theta and the wrist's rotation by inverse kinematics, with one hand
+size per recording.
 """
 
 from __future__ import annotations
