@@ -435,6 +435,14 @@ def test_ten_follows_nine_in_a_file_of_many(tmp_path):
     assert keys == [str(i) for i in range(11)]
 
 
+def test_pictures_of_an_episode_without_numbers_are_counted_as_ignored(tmp_path):
+    generate("agibot_world_h5", tmp_path, seed=1, episodes=2, steps=8)
+    sorted(tmp_path.rglob("proprio_stats.h5"))[1].unlink()
+    source = open_robot(str(tmp_path))
+    assert len(list(source.items())) == 1
+    assert source.ignored() == 3 + 8 + 1  # videos, depth pictures, intrinsics
+
+
 def test_an_unknown_layout_is_refused_and_named(tmp_path):
     with h5py.File(tmp_path / "log.h5", "w") as f:
         f["sensor/x"] = np.zeros(10)

@@ -29,15 +29,11 @@ from unihand_data.sources.listing import list_files
 from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode
-from unihand_data.sources.robot.readers.hdf5_files import MANY, File, Looked, files_of, look, refused
+from unihand_data.sources.robot.readers.hdf5_files import MANY, SIDE, File, Looked, files_of, look, places_of, refused
 from unihand_data.sources.robot.readers.hdf5_layouts import BY_NAME, Contents, contents_of
 from unihand_data.sources.robot.readers.hdf5_views import views_of
 from unihand_data.sources.robot.readers.hdf5_words import Language, words_of
 from unihand_data.sources.robot.spec import RobotSpec
-
-_SIDE = re.compile(
-    r"(language_description_annotation_json/[^/]+|RoboMIND[^/]*\.csv|aggregated-annotations-[^/]*\.json)"
-)
 
 
 class Hdf5Reader:
@@ -73,12 +69,22 @@ class Hdf5Reader:
             yield SourceItem(f"{file.name}{end}", f"{self.base}/{inside}{end}", self.spec.name, payload)
 
     def claimed(self, files: list[str]) -> set[str]:
+        """HDF5 files of this root, what lies in the folders of their episodes, and the side files that speak of them;
+        the pictures of an episode whose numbers are missing belong to nobody."""
+        mine = files_of(files).get(self.found.root, [])
         prefix = f"{self.found.root}/".lstrip("/")
-        mine = {f for f in files if f.startswith(prefix)}
-        if self.found.layout.startswith(("act", "robomimic")):
-            mine = {f for f in mine if "/" not in f[len(prefix) :]}
-        above = [prefix[: i + 1] for i, c in enumerate(prefix) if c == "/"] + [""]
-        return mine | {f for f in files for a in above if f.startswith(a) and _SIDE.fullmatch(f[len(a) :])}
+        folders = {place for file in mine for place in places_of(file)}
+        sides = [prefix[: i + 1] for i, c in enumerate(prefix) if c == "/"] + [""]
+        out = {file.name for file in mine}
+        for name in files:
+            parts = name.split("/")
+            if (
+                any("/".join(parts[:i]) in folders for i in range(1, len(parts)))
+                or any(name.startswith(a) and SIDE.fullmatch(name[len(a) :]) for a in sides)
+                or (not folders and name.rpartition("/")[0] == self.found.root)
+            ):
+                out.add(name)
+        return out
 
     def open(self, item: SourceItem) -> RobotEpisode:
         payload, where = item.payload, item.uri

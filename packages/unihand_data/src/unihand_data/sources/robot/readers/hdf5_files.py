@@ -26,6 +26,11 @@ _TREES = (
     re.compile(r"(?:(?P<root>.*)/)?(?P<episode>[^/]+)/trajectory\.h5"),
 )  # fmt: skip
 _SUFFIXES = (".hdf5", ".h5")
+#: files beside or above a data set that say something about its episodes
+SIDE = re.compile(
+    r"(language_description_annotation_json/[^/]+|RoboMIND[^/]*\.csv|aggregated-annotations-[^/]*\.json"
+    r"|task_info/task_[^/]+\.json)"
+)
 MANY = "data"  # group of the episodes in a file of many
 #: files of one task that are looked at until one can be read
 TRIES = 8
@@ -72,6 +77,17 @@ def files_of(names: list[str]) -> dict[str, list[File]]:
             )
         out.setdefault(file.root, []).append(file)
     return out
+
+
+def places_of(file: File) -> list[str]:
+    """Folders whose files belong to a file's episode; none for a file of a plain folder."""
+    if not file.tree:
+        return []
+    folder = file.name.rpartition("/")[0]
+    above = f"{file.root}/".lstrip("/")
+    if folder != f"{above}proprio_stats/{file.task}/{file.episode}":
+        return [folder]
+    return [folder, *(f"{above}{part}/{file.task}/{file.episode}" for part in ("observations", "parameters"))]
 
 
 def look(root: str, files: list[File]) -> Iterator[Looked]:

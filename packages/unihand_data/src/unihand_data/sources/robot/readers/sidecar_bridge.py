@@ -19,7 +19,8 @@ from unihand_data.sources.robot.readers.sidecar_part import Part, Views, column,
 from unihand_data.sources.unpickle import read_bounded, safe_load
 
 _FOLDER = re.compile(
-    r"(?P<above>(?:.*/)?)(?P<date>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})/raw/traj_group\d+/traj\d+/obs_dict\.pkl"
+    r"(?P<above>(?:.*/)?)(?P<date>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})/raw/traj_group\d+/traj\d+/"
+    r"(?:obs_dict|policy_out)\.pkl"
 )
 _CAMERA = re.compile(r".*/((?:depth_)?images\d+)/im_\d+\.(?:jpg|png)")
 _DELAYED_BEFORE = "2021-07-23"
@@ -34,7 +35,7 @@ def roots(files: list[str]) -> dict[str, list[str]]:
         if at is not None:
             above = at["above"].rstrip("/").split("/") if at["above"] else []
             out.setdefault("/".join(above[:-3]), []).append(name.rpartition("/")[0])
-    return out
+    return {root: list(dict.fromkeys(folders)) for root, folders in out.items()}
 
 
 def cameras(files: list[str], below: str) -> tuple[str, ...]:
