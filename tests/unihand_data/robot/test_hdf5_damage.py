@@ -17,7 +17,6 @@ from unihand_data.curate.robot.convert import convert
 from unihand_data.errors import DatasetRefused, Reject
 from unihand_data.sources.robot.generate import hdf5_sets, video_sidecar_sets
 from unihand_data.sources.robot.registry import open_robot
-from unihand_data.sources.robot.spec import load_spec
 
 RAW = ["empty", "cut_half", "cut_end", "flip_1", "flip_2", "noise", "html", "gone", "folder"]
 FIELDS = [f"field_{i}" for i in range(4)]
@@ -161,7 +160,7 @@ def test_damaged_input_ends_in_a_reject(pristine, tmp_path, name, file, op):
                 touched = True
                 continue
             try:
-                e = source.open(item)[1]
+                spec, e = source.open(item)
             except Reject as reject:
                 touched = True
                 assert reject.level == "item"  # noqa: PT017
@@ -171,7 +170,7 @@ def test_damaged_input_ends_in_a_reject(pristine, tmp_path, name, file, op):
             touched |= bool(e.losses)
             check(e)
             try:
-                convert(e, load_spec(name))
+                convert(e, spec)
             except Reject as reject:
                 touched = True
                 assert len(reject.message) > 10  # noqa: PT017
