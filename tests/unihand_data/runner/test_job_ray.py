@@ -69,7 +69,7 @@ def test_a_full_disk_of_a_worker_stops_the_job_and_the_next_run_does_the_rest(
     assert first.exit_code == 2
     assert first.reasons["environment"] == 1
     assert run(toy, tmp_path / "out", **spec).exit_code == 0
-    # a part that was staged when the job stopped, but not yet in the ledger, is staged again: the commit takes each once
+    # a part that was staged but not yet in the ledger when the job stopped is staged again; the commit takes each once
     assert sorted(set(staged_ids(tmp_path / "out"))) == undisturbed[0]
     assert ledger_ids(tmp_path / "out") == undisturbed[1]
 
