@@ -1,6 +1,16 @@
 """Fixtures that several rooms share."""
 
+from pathlib import Path
+
 import pytest
+
+from helpers.samples import sample
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of real samples, or a skip."""
+    return sample()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.samples import sample
 from unihand_data.curate.conversations.geometry import grid, parse
 from unihand_data.jobs.arguments import main_with
 from unihand_data.shards.append import read_parquet
@@ -26,7 +27,6 @@ from .conftest import Ran, load
 PAGE = Path(__file__).parents[2] / "pipelines" / "vision_text.py"
 #: two names of AS-V2 in one folder of corpora would be one corpus twice
 NAMES = [n for n in WRITERS if n not in ("as_v2_padded", "as_v2_mix")]
-SAMPLES = Path("/work/shared/samples")
 
 
 def run(source, output, *more: str) -> Ran:
@@ -318,7 +318,6 @@ def test_fingerprints_tell_every_generated_corpus_apart(corpora):
         assert found == ({name} if name != "sharerobot" else {n for n in corpus_names() if n.startswith("sharerobot")})
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no real samples here")
 @pytest.mark.parametrize(
     ("name", "written", "reasons"),
     [
@@ -328,6 +327,6 @@ def test_fingerprints_tell_every_generated_corpus_apart(corpora):
     ],
 )
 def test_real_rows_run_through_their_readers(name, written, reasons, tmp_path):
-    ran = run(SAMPLES / name, tmp_path / "out", "--set", "max_reject_share=1")
+    ran = run(sample(name), tmp_path / "out", "--set", "max_reject_share=1")
     found = inspect(str(tmp_path / "out"))
     assert (found["written"], found["rejects"]["by_reason"]) == (written, reasons), ran.out

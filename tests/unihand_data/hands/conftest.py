@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +11,6 @@ from scipy.spatial.transform import Rotation
 from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import dof, skeleton
 from unihand_data.hands.track import HandTrack
-
-
-@pytest.fixture(scope="session")
-def samples() -> Path:
-    """The folder of real samples, or a skip."""
-    root = Path(os.environ.get("UNIHAND_SAMPLES") or Path(__file__).parents[4] / "shared" / "samples")
-    if not root.is_dir():
-        pytest.skip("no samples: set UNIHAND_SAMPLES")
-    return root
 
 
 @pytest.fixture

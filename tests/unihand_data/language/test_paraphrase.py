@@ -3,11 +3,10 @@
 import ast
 import csv
 import json
-import os
-from pathlib import Path
 
 import pytest
 
+from helpers.samples import sample
 from unihand_data.language.annotator import Annotator, build_client
 from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings
@@ -159,17 +158,10 @@ def test_a_spent_budget_leaves_the_grammar_in_charge(gemini, model):
     assert gemini.calls(":generateContent") == []
 
 
-def _epic_validation() -> Path | None:
-    root = Path(os.environ.get("UNIHAND_SAMPLES") or Path(__file__).parents[4] / "shared" / "samples")
-    path = root / "epic_kitchens_100_annotations" / "EPIC_100_validation.csv"
-    return path if path.exists() else None
-
-
-@pytest.mark.skipif(_epic_validation() is None, reason="EPIC-KITCHENS annotations are not at hand")
 def test_object_nouns_that_people_annotated_are_protected():
     # the data set lists the nouns of each narration; words that are also a side or a hand are protected as such
     total = found = 0
-    with open(_epic_validation()) as file:
+    with open(sample("epic_kitchens_100_annotations", "EPIC_100_validation.csv")) as file:
         rows = {r["narration"]: ast.literal_eval(r["all_nouns"]) for r in csv.DictReader(file)}
     for text, nouns in rows.items():
         words, protected = tokens(text), protected_nouns(text)

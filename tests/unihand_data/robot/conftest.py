@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers.robots import opened_set
 from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import RobotEpisode, Text
+from unihand_data.sources.robot.generate.catalogue import generate
 from unihand_data.sources.robot.generate.motion import simulate
-from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.sources.robot.spec import RobotSpec, load_spec
 
 SPEC: dict[str, Any] = {
     "name": "bench_arm",
@@ -71,6 +76,32 @@ def arm_episode(seed: int, steps: int = 120, rate_hz: float = 20.0) -> RobotEpis
     item = SourceItem(f"episode {seed}", f"/data/bench/{seed}", "bench_arm", {"set": 0})
     texts = [Text(m.task), *(Text(t, "subtask", a, b) for t, a, b in m.stages)]
     return RobotEpisode(item, content_id_of_columns(columns, m.times), columns, m.times, texts=texts, success=True)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory) -> Callable[[str], Path]:
+    """``pristine(name)``: a small generated set to copy and damage."""
+
+    @cache
+    def get(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        generate(name, folder, seed=1, steps=8)
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Callable[[str], tuple[Any, list, Any]]:
+    """``made(name)``: the source, its (spec, episode, motion) triples and the simulated motions behind them."""
+
+    @cache
+    def get(name: str) -> tuple[Any, list, Any]:
+        folder = tmp_path_factory.mktemp(name)
+        motions = generate(name, folder, seed=2, steps=24 if load_spec(name).container == "rlds" else 40)
+        return (*opened_set(folder), motions)
+
+    return get
 
 
 @pytest.fixture(scope="session")

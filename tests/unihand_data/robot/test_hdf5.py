@@ -5,67 +5,21 @@ Expected values are the simulated motion and the publisher's conventions, never 
 
 from __future__ import annotations
 
-import io
 import json
-import re
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
 
-from unihand_data.curate.robot.checks import check_set, contradiction
+from helpers.robots import edited, one_file, opened
+from helpers.samples import sample
 from unihand_data.curate.robot.convert import convert
-from unihand_data.curate.robot.evidence import CheckSettings
 from unihand_data.errors import DatasetRefused, Reason, Reject
-from unihand_data.sources import isolated
 from unihand_data.sources.robot.generate.hdf5_sets import PLANS, generate
-from unihand_data.sources.robot.generate.hdf5_writer import frames, jpeg
-from unihand_data.sources.robot.readers.hdf5_views import one_frame_a_step
-from unihand_data.sources.robot.registry import find, matches, open_robot, proposal
+from unihand_data.sources.robot.registry import find, open_robot, proposal
 from unihand_data.sources.robot.spec import load_spec, spec_names
 
 NAMES = [n for n in spec_names() if load_spec(n).container == "hdf5"]
-SAMPLES = Path("/work/shared/samples/robomind_annotations")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """``made(name)``: the source, its (spec, episode, motion) triples, the simulated motions (right, left)."""
-    cache = {}
-
-    def get(name):
-        if name not in cache:
-            folder = tmp_path_factory.mktemp(name)
-            motions = generate(name, folder, seed=2, steps=40)
-            source = open_robot(str(folder))
-            opened = [source.open(item) for item in source.items()]
-            cache[name] = source, [(spec, e, convert(e, spec)) for spec, e in opened], motions
-        return cache[name]
-
-    return get
-
-
-def opened(folder, name=None, number=0):
-    source = open_robot(str(folder), name)
-    return source.open(list(source.items())[number])[1]
-
-
-def edited(folder: Path, name: str, change, **more):
-    """A set of one episode whose members ``change`` altered."""
-    generate(name, folder, seed=1, episodes=1, edit=change, **more)
-    return folder
-
-
-def one_file(folder: Path) -> Path:
-    return next(p for p in sorted(folder.rglob("*")) if p.suffix in (".h5", ".hdf5"))
-
-
-def red_over_blue(picture: bytes) -> bool:
-    """Of an ordinary decoder; the generated ground is red."""
-    r, _, b = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).reshape(-1, 3).mean(0)
-    return bool(r > b)
 
 
 # every data-set file ------------------------------------------------------------------------------------------------
@@ -73,35 +27,6 @@ def red_over_blue(picture: bytes) -> bool:
 
 def test_every_file_has_a_generator():
     assert set(NAMES) == set(PLANS)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_generated_set_is_recognised_as_itself_and_nothing_else(made, name):
-    source, triples, _ = made(name)
-    assert [one.refused for one in source.sets if one.refused] == []
-    assert {spec.name for spec, _, _ in triples} == {name}
-    assert all(len(matches(one.found)) == 1 for one in source.sets)
-    assert source.ignored() == 0
-    assert f"is {name}:" in proposal(source.sets[0].found)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_column_and_camera_is_used_or_left_out_with_a_reason(made, name):
-    for spec, e, motion in made(name)[1]:
-        left = [c for c in e.columns if c not in spec.features() and not any(re.fullmatch(p, c) for p in spec.ignore)]
-        assert left == []
-        assert e.losses == []
-        assert e.texts
-        assert e.views
-        assert motion.action_mask.any()
-        assert all(any(re.fullmatch(v.key, key) for v in spec.views) for key in e.views)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_data_driven_checks_find_nothing_against_the_file(made, name):
-    spec = made(name)[1][0][0]
-    pairs = [(e, motion) for _, e, motion in made(name)[1]]
-    assert contradiction(spec, check_set(spec, pairs, CheckSettings())) == ""
 
 
 ARMS = {
@@ -212,113 +137,6 @@ def test_a_step_that_cannot_be_is_one_loss_and_the_others_stay(tmp_path, change,
     e = opened(tmp_path)
     assert [(loss.reason, loss.level) for loss in e.losses] == [(reason, "row")]
     assert len([t for t in e.texts if t.level == "subtask"]) == 3
-
-
-# pictures -----------------------------------------------------------------------------------------------------------
-
-
-def test_colours_of_each_robot_as_an_ordinary_decoder_sees_them(made):
-    """Red ground: RoboMIND's Franka and ACT's arrays are red; AgileX and packed ACT have red and blue exchanged, and
-    their files say ``channels: bgr``."""
-    for name in ("robomind_franka", "aloha_act", "robomind2_franka_dual", "robomimic_hdf5"):
-        spec, e, _ = made(name)[1][0]
-        assert red_over_blue(next(v for v in e.views.values() if not v.depth).pictures[0]), name
-        assert {v.channels for v in spec.views} == {"rgb"}
-    for name in ("robomind_agilex", "robomind_tienkung_gello", "aloha_act_packed"):
-        spec, e, _ = made(name)[1][0]
-        assert not red_over_blue(next(v for v in e.views.values() if not v.depth).pictures[0]), name
-        assert {v.channels for v in spec.views} == {"bgr"}
-
-
-def test_raw_arrays_lose_nothing(made):
-    pictures = made("robomimic_hdf5")[1][0][1].views["obs/agentview_image"].pictures
-    got = np.stack([np.asarray(Image.open(io.BytesIO(p))) for p in pictures])
-    assert np.array_equal(got, frames(40, 0))
-
-
-def test_libero_pictures_are_stored_upside_down_and_its_file_turns_them(made):
-    spec, e, _ = made("libero_hdf5")[1][0]
-    first = np.asarray(Image.open(io.BytesIO(e.views["obs/agentview_rgb"].pictures[0])))
-    assert np.array_equal(first[::-1, ::-1], frames(40, 0)[0])
-    assert {v.turn for v in spec.views} == {"rotate_180"}
-
-
-def test_raw_bytes_are_told_by_their_number_in_the_order_opencv_takes(tmp_path):
-    picture = np.zeros((480, 640, 3), np.uint8)
-    picture[..., 2] = 200  # red, the last channel of a camera's BGR array
-    edited(
-        tmp_path, "robomind_ur", lambda m: m.update({"observations/rgb_images/camera_top": [picture.tobytes()] * 24})
-    )
-    view = opened(tmp_path).views["observations/rgb_images/camera_top"]
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(view.pictures[0]))), picture[..., ::-1])
-
-
-@pytest.mark.parametrize("how", ["fixed strings", "opaque", "padded rows", "depth array"])
-def test_other_ways_to_store_a_picture_per_step(tmp_path, how):
-    path = tmp_path / "x.hdf5"
-    encoded = [jpeg(p) for p in frames(3)]
-    with h5py.File(path, "w") as f:
-        if how == "fixed strings":
-            f["p"] = np.array(encoded, dtype=f"S{max(map(len, encoded))}")
-        elif how == "opaque":
-            f["p"] = np.array([np.void(e.ljust(4000, b"\0")) for e in encoded])
-        elif how == "padded rows":
-            rows = np.zeros((3, 5000), np.uint8)
-            for row, e in zip(rows, encoded):
-                row[: len(e)] = np.frombuffer(e, np.uint8)
-            f["p"] = rows
-        else:
-            f["p"] = np.full((3, 48, 64, 1), 1234, np.uint16)
-    got = isolated.hdf5_pictures(str(path), "p")
-    if how == "depth array":
-        assert all(np.asarray(Image.open(io.BytesIO(p))).max() == 1234 for p in got)
-    else:
-        assert [p.rstrip(b"\0") for p in got] == encoded
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda p: p[:-1], Reason.CONTRADICTION),
-        (lambda p: [*p[:5], b"", *p[6:]], Reason.UNREADABLE),
-        (lambda p: [*p[:5], b"<html>", *p[6:]], Reason.UNREADABLE),
-    ],
-)
-def test_a_camera_that_cannot_be_read_is_one_loss(tmp_path, change, reason):
-    def alter(members):
-        members["observations/rgb_images/camera_left"] = change(members["observations/rgb_images/camera_left"])
-
-    e = opened(edited(tmp_path, "robomind_franka", alter))
-    assert [(loss.reason, loss.level) for loss in e.losses] == [(reason, "row")]
-    assert len(e.views) == 3
-
-
-def test_a_video_beside_the_file_shows_one_frame_per_step(made, tmp_path):
-    view = made("droid_raw")[1][0][1].views["ext1"]  # 40 frames stamped 60 fps for 40 steps at 15 Hz
-    assert view.pace == pytest.approx(15 / 60, rel=1e-3)
-    with pytest.raises(Reject) as short:
-        one_frame_a_step(view.video, "ext1", np.arange(50) / 15)
-    assert short.value.reason is Reason.TRUNCATED
-    with pytest.raises(Reject) as many:
-        one_frame_a_step(view.video, "ext1", np.arange(20) / 15)
-    assert many.value.reason is Reason.CONTRADICTION
-
-
-def test_droid_cameras_that_are_there_as_svo_only_say_so(tmp_path):
-    generate("droid_raw", tmp_path, seed=1, episodes=1)
-    mp4 = next(tmp_path.rglob("22008760.mp4"))
-    (mp4.parents[1] / "SVO").mkdir()
-    mp4.rename(mp4.parents[1] / "SVO" / "22008760.svo")
-    e = opened(tmp_path)
-    assert sorted(e.views) == ["ext2", "wrist"]
-    assert [loss.reason for loss in e.losses] == [Reason.UNSUPPORTED]
-
-
-def test_agibot_depth_and_intrinsics(made):
-    e = made("agibot_world_h5")[1][0][1]
-    assert e.views["head_depth"].depth
-    assert np.array_equal(e.views["head_color"].intrinsics, [60, 60, 32, 24])
-    assert len(e.views["head_depth"].pictures) == 40
 
 
 # clocks, missing commands, success ----------------------------------------------------------------------------------
@@ -460,98 +278,6 @@ def test_a_robot_without_a_data_set_file_is_refused_with_a_proposal(tmp_path):
     assert "not robomind_franka: name 'h5_other_arm'" in proposal(find(str(tmp_path), files)[0])
 
 
-# files that lie -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "reason"),
-    [
-        ("agibot_world_h5", lambda m: m.update({"action/joint/position": m["action/joint/position"][:20],
-                                                "action/joint/index": np.zeros(0)}), Reason.TRUNCATED),
-        ("agibot_world_h5", lambda m: m.update({"state/joint/position": np.zeros((30, 14))}), Reason.CONTRADICTION),
-        ("agibot_world_h5", lambda m: m.update({"action/effector/index": np.array([5, 3, 99])}), Reason.BAD_VALUE),
-        ("agibot_world_h5", lambda m: m["timestamp"].__setitem__(7, m["timestamp"][5]), Reason.BAD_VALUE),
-        ("droid_raw", lambda m: m.update({"action/joint_position": np.zeros((40, 7))}), Reason.CONTRADICTION),
-        ("robomind_franka", lambda m: m.update({"puppet/end_effector": np.zeros((12, 6))}), Reason.TRUNCATED),
-        ("aloha_act", lambda m: m.update({"observations/qpos": np.zeros((30, 14))}), Reason.CONTRADICTION),
-    ],
-)  # fmt: skip
-def test_members_of_another_length_end_the_episode(tmp_path, name, change, reason):
-    folder = edited(tmp_path, name, change)
-    source = open_robot(str(folder), name)
-    with pytest.raises(Reject) as wrong:
-        source.open(next(source.items()))
-    assert wrong.value.reason is reason
-
-
-def test_an_episode_of_other_widths_than_its_set_is_rejected(tmp_path):
-    generate("robomind_franka", tmp_path, seed=1, episodes=2)
-    second = sorted(tmp_path.rglob("trajectory.hdf5"))[1]
-    with h5py.File(second, "a") as f:
-        wide = np.concatenate([f["puppet/joint_position"][()], np.zeros((24, 1))], axis=1)
-        del f["puppet/joint_position"]
-        f["puppet/joint_position"] = wide
-    opened(tmp_path)
-    with pytest.raises(Reject, match="has 9 columns, other files of the data set have 8"):
-        opened(tmp_path, number=1)
-
-
-def link_out(f):
-    del f["puppet/joint_position"]
-    f["puppet/joint_position"] = h5py.ExternalLink("/etc/passwd", "/x")
-
-
-def soft_link(f):
-    del f["puppet/joint_position"]
-    f["puppet/joint_position"] = h5py.SoftLink("/master/joint_position")
-
-
-def outside(f):
-    del f["observations/rgb_images/camera_top"]
-    f.create_dataset("observations/rgb_images/camera_top", (24,), "S300", external=[("/etc/passwd", 0, 7200)])
-
-
-def virtual(f):
-    layout = h5py.VirtualLayout((24, 8), "f8")
-    layout[:] = h5py.VirtualSource("/etc/passwd", "x", (24, 8))
-    del f["puppet/joint_position"]
-    f.create_virtual_dataset("puppet/joint_position", layout)
-
-
-@pytest.mark.parametrize("change", [link_out, soft_link, outside, virtual])
-def test_nothing_outside_the_file_is_read(tmp_path, change):
-    generate("robomind_franka", tmp_path, seed=1, episodes=2)
-    with h5py.File(sorted(tmp_path.rglob("trajectory.hdf5"))[1], "a") as f:
-        change(f)
-    source = open_robot(str(tmp_path))
-    item = list(source.items())[1]
-    if change is outside:
-        assert [loss.reason for loss in source.open(item)[1].losses] == [Reason.UNSAFE_CONTENT]
-        return
-    with pytest.raises(Reject) as wrong:
-        source.open(item)
-    assert wrong.value.reason is Reason.UNSAFE_CONTENT
-
-
-def test_a_group_that_leads_back_to_itself_ends(tmp_path):
-    generate("aloha_act", tmp_path, seed=1, episodes=1)
-    with h5py.File(one_file(tmp_path), "a") as f:
-        f["observations/again"] = f["/"]
-    assert opened(tmp_path).steps == 24
-
-
-def test_announced_terabytes_are_refused_before_they_are_read(tmp_path):
-    generate("robomind_franka", tmp_path, seed=1, episodes=2)
-    with h5py.File(sorted(tmp_path.rglob("trajectory.hdf5"))[1], "a") as f:
-        f.create_dataset("puppet/huge", (24, 1 << 36), "f8", chunks=(1, 1 << 20))
-        del f["observations/rgb_images/camera_top"]
-        f.create_dataset("observations/rgb_images/camera_top", (24, 1 << 14, 1 << 14, 3), "u1", chunks=(1, 64, 64, 3))
-    with pytest.raises(Reject) as wrong:
-        opened(tmp_path, number=1)
-    assert wrong.value.reason is Reason.UNSAFE_CONTENT
-
-
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the published annotations are not on this machine")
 def test_the_published_annotations_of_robomind_are_read(tmp_path):
     """One recording whose place the published JSON names; its sentence comes from the published table."""
     generate("robomind_franka", tmp_path, seed=1, episodes=1, steps=215)
@@ -565,7 +291,7 @@ def test_the_published_annotations_of_robomind_are_read(tmp_path):
         ("h5_franka_1rgb.json", release / "language_description_annotation_json/h5_franka_1rgb.json"),
         ("RoboMIND_v1_2_instr.csv", tmp_path / "RoboMIND_v1_2_instr.csv"),
     ):
-        target.write_bytes((SAMPLES / source).read_bytes())
+        target.write_bytes(sample("robomind_annotations", source).read_bytes())
     e = opened(tmp_path)
     assert e.losses == []
     assert "placing bread into a basket" in [t.text for t in e.texts]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,15 +35,6 @@ def opened(folder, dataset=None):
             out.append(reject)
     assert all(r.level == "item" for r in out if isinstance(r, Reject))
     return out
-
-
-@pytest.fixture(scope="module")
-def samples():
-    root = Path(__file__).resolve().parents[3]
-    folder = Path(os.environ.get("UNIHAND_SAMPLES", root.parent / "shared" / "samples"))
-    if not folder.is_dir():
-        pytest.skip("the real samples are not here")
-    return folder
 
 
 @pytest.fixture(scope="module")

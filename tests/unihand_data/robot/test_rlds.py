@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.samples import sample
 from unihand_data.errors import DatasetRefused, Reason, Reject
 from unihand_data.sources import image_sequence
 from unihand_data.sources.robot.generate.motion import simulate
@@ -378,19 +378,10 @@ def test_two_splits_are_read_and_said_in_the_facts(tmp_path):
     shutil.rmtree(tmp_path / plan.tfds)
 
 
-@pytest.fixture(scope="module")
-def real():
-    root = Path(__file__).resolve().parents[3]
-    folder = Path(os.environ.get("UNIHAND_SAMPLES", root.parent / "shared" / "samples")) / "bridge_rlds_debug"
-    if not folder.is_dir():
-        pytest.skip("the real samples are not here")
-    return folder
-
-
-def test_real_bytes_of_bridge_open_whole(real):
+def test_real_bytes_of_bridge_open_whole():
     """25 + 25 episodes of 10 steps; the second split holds the first one's episodes again. Measured facts of the
     format notes: flags of cameras are all 0 although three were recorded, the fourth is one black picture."""
-    source = open_robot(str(real))
+    source = open_robot(str(sample("bridge_rlds_debug")))
     assert [one.spec.name for one in source.sets] == [BRIDGE]
     episodes = [source.open(item)[1] for item in source.items()]
     assert len(episodes) == 50

@@ -13,54 +13,14 @@ import pytest
 import yaml
 from rosbags.interfaces import Connection, ConnectionExtRosbag1, MessageDefinition, MessageDefinitionFormat
 
+from helpers.bags import ARM, ROWS, WRIST, made, topic
+from helpers.robots import opened
+from helpers.samples import sample
 from unihand_data.errors import DatasetRefused, Reason, Reject
 from unihand_data.sources.robot.generate import rosbag_sets as sets
 from unihand_data.sources.robot.generate.rosbag_writer import Topic, damaged
 from unihand_data.sources.robot.readers.rosbag_types import decoder
-from unihand_data.sources.robot.registry import open_robot
 from unihand_data.sources.robot.spec import load_spec
-
-SAMPLES = Path("/work/shared/samples")
-ARM, GRIPPER = "/hdas/feedback_arm_left", "/hdas/feedback_gripper_left"
-ROWS = "/hdas/camera_head/left_raw/image_raw_color/compressed"
-WRIST = "/hdas/camera_wrist_left/color/image_rect_raw/compressed"
-
-
-def made(folder, edit=None, name="galaxea_raw", **more):
-    """The motions (right, left) of the one episode written."""
-    return sets.generate(name, folder, seed=1, episodes=1, edit=edit, **more)[0]
-
-
-def opened(folder, name="galaxea_raw"):
-    source = open_robot(str(folder), name)
-    return source.open(next(source.items()))[1]
-
-
-def with_paths(tmp_path, name="galaxea_raw", **paths):
-    """A copy of a shipped data-set file with other ``paths``."""
-    data = load_spec(name).model_dump(exclude_defaults=True)
-    data["paths"] = {**data["paths"], **paths}
-    data["name"] = "mine"
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data))
-    return str(tmp_path / "mine.yaml")
-
-
-def topic(bag, name) -> Topic:
-    return next(t for t in bag.topics if t.name == name)
-
-
-def keep(one: Topic, which: np.ndarray) -> None:
-    one.times, one.values = one.times[which], [v for v, k in zip(one.values, which) if k]
-
-
-def shifted(names, seconds):
-    def edit(bag):
-        for t in bag.topics:
-            if t.name in names:
-                t.times = t.times + seconds
-
-    return edit
-
 
 # -- containers --------------------------------------------------------------------------------------------------------
 
@@ -120,156 +80,6 @@ def test_the_pictures_are_those_of_the_rows_and_depth_is_found_behind_its_transp
     }
     assert views["/cam_h/depth/image_raw/compressedDepth"].pictures[3] == sets.pictures(24, 4, True).encoded[3]
     assert views["/cam_l/color/image_raw/compressed"].pictures[5] == sets.pictures(24, 2).encoded[5]
-
-
-# -- clocks ------------------------------------------------------------------------------------------------------------
-
-
-def test_nearest_and_previous_take_the_sample_they_are_named_for(tmp_path):
-    """Samples 4 ms before each row against 3 ms after it, of two values."""
-
-    def edit(bag):
-        one, rows = topic(bag, GRIPPER), topic(bag, ROWS).times
-        one.times = np.sort(np.concatenate([rows - 0.004, rows + 0.003]))
-        one.values = [{"position": [10.0 if i % 2 == 0 else 20.0]} for i in range(len(one.times))]
-
-    made(tmp_path / "in", edit)
-    nearest = opened(tmp_path / "in").columns[f"{GRIPPER}:position"]
-    previous = opened(tmp_path / "in", with_paths(tmp_path, join="previous")).columns[f"{GRIPPER}:position"]
-    assert (nearest == 20).all()
-    assert (previous == 10).all()
-
-
-def test_rows_without_a_sample_within_the_tolerance_are_nan_and_told(tmp_path):
-    def edit(bag):
-        one = topic(bag, GRIPPER)
-        keep(one, (one.times < 0.5) | (one.times > 1.0))
-
-    made(tmp_path, edit)
-    episode = opened(tmp_path)
-    gripper = episode.columns[f"{GRIPPER}:position"]
-    rows = episode.timestamps
-    far = (rows > 0.5 + 0.05) & (rows < 1.0 - 0.05)
-    assert np.isnan(gripper[far]).all()
-    assert np.isfinite(gripper[(rows < 0.5) | (rows > 1.0)]).all()
-    assert [r.reason for r in episode.losses] == [Reason.BAD_VALUE]
-    assert episode.losses[0].level == "row"
-    assert episode.facts["topics"][GRIPPER]["rows_without"] == int(np.isnan(gripper).sum())
-
-
-def test_nothing_is_extrapolated_behind_the_last_sample(tmp_path):
-    def edit(bag):
-        keep(topic(bag, GRIPPER), topic(bag, GRIPPER).times < 1.0)
-
-    made(tmp_path, edit)
-    episode = opened(tmp_path)
-    late = episode.timestamps > 1.05
-    assert late.sum() > 5
-    assert np.isnan(episode.columns[f"{GRIPPER}:position"][late]).all()
-
-
-@pytest.mark.parametrize(
-    ("paths", "message"), [({"gaps": "reject"}, "has no sample"), ({"max_gap_share": "0.1"}, "rows")]
-)
-def test_a_data_set_file_may_end_the_episode_at_a_gap(tmp_path, paths, message):
-    def edit(bag):
-        keep(topic(bag, GRIPPER), topic(bag, GRIPPER).times < 1.0)
-
-    made(tmp_path / "in", edit)
-    with pytest.raises(Reject, match=message) as caught:
-        opened(tmp_path / "in", with_paths(tmp_path, **paths))
-    assert caught.value.reason == Reason.BAD_VALUE
-
-
-def test_a_topic_on_another_clock_is_a_contradiction_and_the_recorders_stamp_mends_it(tmp_path):
-    """The arm's computer is an hour behind; the recorder stamped its messages all the same."""
-
-    def edit(bag):
-        for t in bag.topics:
-            if t.name == ARM:
-                t.times, t.delay_s = t.times - 3600, 3600.004
-
-    _, left = made(tmp_path / "in", edit)
-    with pytest.raises(Reject, match="is its stamp the rows' clock") as caught:
-        opened(tmp_path / "in")
-    assert caught.value.reason == Reason.CONTRADICTION
-    for paths in ({"stamp": "bag"}, {"bag_stamped": ARM}):
-        arm = opened(tmp_path / "in", with_paths(tmp_path, **paths)).columns[f"{ARM}:position"]
-        assert np.array_equal(arm, left.joints[:: sets.FINE])
-
-
-def test_a_clock_that_drifts_against_the_recorder_is_told_with_its_seconds(tmp_path):
-    """The recorder's clock runs 10 % slow against the arm's: 0.14 s over the median of first and last tenth."""
-
-    def edit(bag):
-        for t in bag.topics:
-            if t.name == ARM:
-                t.delay_s = 0.1 * t.times
-
-    made(tmp_path, edit)
-    episode = opened(tmp_path)
-    drift = episode.facts["topics"][ARM]["drift_s"]
-    span = episode.timestamps[-1]
-    assert drift == pytest.approx(0.1 * span * 0.9, rel=0.1)
-    assert [r.reason for r in episode.losses] == [Reason.BAD_VALUE]
-    assert ARM in episode.losses[0].message
-
-
-def test_late_messages_are_sorted_and_repeated_stamps_counted(tmp_path):
-    def edit(bag):
-        one = topic(bag, ARM)
-        one.delay_s = np.where(np.arange(len(one.times)) % 7 == 3, 0.03, 0.004)  # these come after their successors
-        one.times, one.delay_s = np.append(one.times, one.times[-1]), np.append(one.delay_s, 0.005)
-        one.values = [*one.values, {"position": np.full(6, 9.0)}]
-
-    _, left = made(tmp_path, edit)
-    episode = opened(tmp_path)
-    assert np.array_equal(episode.columns[f"{ARM}:position"], left.joints[:: sets.FINE])
-    figures = episode.facts["topics"][ARM]
-    assert figures["unordered"] > 5
-    assert figures["repeated"] == 1
-
-
-def test_a_clock_that_is_set_back_is_rejected_where_it_happens(tmp_path):
-    def edit(bag):
-        one = topic(bag, ROWS)
-        half = len(one.times) // 2
-        one.times[half:] -= 0.5
-        one.delay_s = np.where(np.arange(len(one.times)) < half, 0.004, 0.504)
-
-    made(tmp_path, edit)
-    with pytest.raises(Reject, match=r"goes back by 0\.4\d\d s at message 12"):
-        opened(tmp_path)
-
-
-def test_rows_at_a_declared_rate_span_what_all_needed_topics_share(tmp_path):
-    made(tmp_path / "in", shifted({ARM}, 0.2))
-    episode = opened(tmp_path / "in", with_paths(tmp_path, rows="rate", tolerance_s="0.04"))
-    assert np.allclose(np.diff(episode.timestamps), 1 / 15, atol=1e-6)
-    assert episode.steps == 20  # from 0.2 s, where the arm begins, to 1.524 s, where the right wrist camera ends
-    assert np.isfinite(episode.columns[f"{ARM}:position"]).all()
-
-
-def test_a_camera_that_lacks_pictures_of_some_rows_is_a_loss_and_not_the_end(tmp_path):
-    def edit(bag):
-        one = topic(bag, WRIST)
-        keep(one, (np.arange(len(one.times)) < 4) | (np.arange(len(one.times)) > 7))
-
-    made(tmp_path, edit)
-    episode = opened(tmp_path)
-    assert WRIST not in episode.views
-    assert ROWS in episode.views
-    assert [r.reason for r in episode.losses] == [Reason.TRUNCATED]
-
-
-def test_missing_header_stamps_are_named_with_the_mend(tmp_path):
-    def edit(bag):
-        for v in topic(bag, GRIPPER).values:
-            v["header"] = {"stamp": {"sec": 0, "nanosec": 0}}
-
-    made(tmp_path, edit)
-    with pytest.raises(Reject, match="without a header stamp; name it in paths"):
-        opened(tmp_path)
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------
@@ -428,7 +238,6 @@ def _sample_spec(tmp_path, rows: str, feature: str, width: int, **more):
     return str(tmp_path / "sample.yaml")
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples here")
 @pytest.mark.parametrize(("bag", "rows", "feature", "shape", "stamp"), [
     ("example.bag", "/turtle1/pose", "/turtle1/pose", (1344, 5), "bag"),
     ("fake_joint_state.bag", "/fake_joints_state", "/fake_joints_state:position", (2725, 6), "header"),
@@ -437,12 +246,11 @@ def _sample_spec(tmp_path, rows: str, feature: str, width: int, **more):
 ])  # fmt: skip
 def test_real_bags_give_every_message(tmp_path, bag, rows, feature, shape, stamp):
     spec = _sample_spec(tmp_path, rows, feature, shape[1], paths={"stamp": stamp})
-    episode = opened(SAMPLES / "ros_bags_plotjuggler" / bag, spec)
+    episode = opened(sample("ros_bags_plotjuggler", bag), spec)
     assert episode.columns[feature].shape == shape
     assert np.isfinite(episode.columns[feature]).all()
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples here")
 def test_a_real_depth_camera_gives_its_pictures_and_its_intrinsics(tmp_path):
     """Calibration of the D435 as its maker's own library reads it from the same file."""
     depth = "/device_0/sensor_0/Depth_0/image/data"
@@ -450,7 +258,7 @@ def test_a_real_depth_camera_gives_its_pictures_and_its_intrinsics(tmp_path):
         tmp_path, depth, "/device_0/sensor_0/Depth_0/info:fps", 1, paths={"stamp": "bag", "tolerance_s": "1e9"},
         views=[{"key": ".*Depth_0.*", "view": "third_1"}, {"key": ".*Color_0.*", "view": "third_1"}],
     )  # fmt: skip
-    views = opened(SAMPLES / "realsense_d435_bag" / "single_depth_color_640x480.bag", spec).views
+    views = opened(sample("realsense_d435_bag", "single_depth_color_640x480.bag"), spec).views
     assert views[depth].depth
     assert len(views[depth].pictures) == 2
     assert np.allclose(views[depth].intrinsics, [390.43, 390.43, 331.39, 242.19], atol=0.01)

@@ -14,40 +14,19 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from helpers.robots import opened
+from helpers.samples import sample
 from unihand_data.curate.robot.checks import check_set, contradiction
 from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.evidence import CheckSettings
 from unihand_data.errors import DatasetRefused, Reason, Reject
 from unihand_data.sources.robot.generate.video_sidecar_sets import PLANS, generate
-from unihand_data.sources.robot.registry import matches, open_robot
+from unihand_data.sources.robot.registry import open_robot
 from unihand_data.sources.robot.spec import load_spec, spec_names
 
 NAMES = [n for n in spec_names() if load_spec(n).container == "video_sidecar"]
-SAMPLE = Path("/work/shared/samples/beingbeyond_d1_demo/demo_data.npz")
-LIBERO = Path("/work/shared/samples/libero_observation_pkl/sample_libero_spatial_observation.pkl")
 #: the replay of the D1 kit turns motions of the wrist by -90 degrees about z
 YAW = Rotation.from_euler("z", -90, degrees=True)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    cache = {}
-
-    def get(name):
-        if name not in cache:
-            folder = tmp_path_factory.mktemp(name)
-            motions = generate(name, folder, seed=2, steps=40)
-            source = open_robot(str(folder))
-            opened = [source.open(item) for item in source.items()]
-            cache[name] = source, [(spec, e, convert(e, spec)) for spec, e in opened], motions
-        return cache[name]
-
-    return get
-
-
-def opened(folder, name=None):
-    source = open_robot(str(folder), name)
-    return source.open(next(source.items()))[1]
 
 
 @pytest.fixture
@@ -75,23 +54,6 @@ def rearchived(folder: Path, change) -> None:
 
 def test_every_file_has_a_generator():
     assert set(NAMES) == set(PLANS)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_generated_set_is_recognised_and_nothing_is_left_over(made, name):
-    source, triples, _ = made(name)
-    assert {spec.name for spec, _, _ in triples} == {name}
-    assert all(len(matches(one.found)) == 1 for one in source.sets)
-    assert source.ignored() == 0
-    for spec, e, motion in triples:
-        left = [c for c in e.columns if c not in spec.features() and not any(re.fullmatch(p, c) for p in spec.ignore)]
-        assert left == []
-        assert e.losses == []
-        assert e.texts
-        assert e.views
-        assert motion.action_mask.any()
-    pairs = [(e, motion) for _, e, motion in triples]
-    assert contradiction(triples[0][0], check_set(triples[0][0], pairs, CheckSettings())) == ""
 
 
 # Bridge -------------------------------------------------------------------------------------------------------------
@@ -319,13 +281,13 @@ def test_an_archive_of_objects_goes_through_the_allow_list(tmp_path):
 # real bytes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not SAMPLE.is_file(), reason="the published recording is not on this machine")
 def test_the_published_d1_recording_converts_row_by_row(tmp_path):
-    (tmp_path / SAMPLE.name).write_bytes(SAMPLE.read_bytes())
+    recording = sample("beingbeyond_d1_demo", "demo_data.npz")
+    (tmp_path / recording.name).write_bytes(recording.read_bytes())
     e = opened(tmp_path)
     spec = load_spec("beingbeyond_d1_teleop")
     motion = convert(e, spec)
-    with np.load(SAMPLE) as raw:
+    with np.load(recording) as raw:
         poses, times = raw["right_wrist_poses"], raw["timestamps"]
     assert motion.times.shape == (1357,)
     np.testing.assert_allclose(motion.times, times - times[0])
@@ -337,12 +299,11 @@ def test_the_published_d1_recording_converts_row_by_row(tmp_path):
     assert sorted(loss.reason for loss in e.losses) == [Reason.NO_TEXT]
 
 
-@pytest.mark.skipif(not LIBERO.is_file(), reason="the published observation is not on this machine")
 def test_the_published_libero_observation_has_the_layout_that_its_files_declare():
     """Position, axis-angle and two fingers that mirror each other; the pickle needs nothing but arrays and text."""
     from unihand_data.sources.unpickle import safe_load
 
-    said = safe_load(LIBERO)
+    said = safe_load(sample("libero_observation_pkl", "sample_libero_spatial_observation.pkl"))
     x = said["state"]
     assert x.shape == (8,)
     assert 0.8 < x[2] < 1.6  # the table's height above the world's origin

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from unihand_data.sources.generate.catalogue import generate
 from unihand_data.sources.generate.scene import Scene
 from unihand_data.sources.recording import HumanSource, Recording, SourceItem
 from unihand_data.sources.registry import open_source
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass
@@ -54,14 +51,6 @@ def made(tmp_path_factory):
         return cache[name]
 
     return get
-
-
-@pytest.fixture(scope="session")
-def samples() -> Path:
-    folder = Path(os.environ.get("UNIHAND_SAMPLES", ROOT.parent / "shared" / "samples"))
-    if not folder.is_dir():
-        pytest.skip("the real samples are not here")
-    return folder
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,13 +1,11 @@
 """Phi_e and back for every shipped file, and what each of them says in physical units."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.samples import sample
 from unihand_data.errors import Reason, Reject
 from unihand_data.space import SLOTS, available, load_embodiment, slot_index, to_dense
 
@@ -185,10 +183,7 @@ def test_absolute_cartesian_commands_become_displacements_and_come_back(seed, wr
 
 def test_the_real_gr1_rows_come_back_and_fit_their_limits():
     pq = pytest.importorskip("pyarrow.parquet")
-    root = Path(os.environ.get("UNIHAND_SAMPLES", Path(__file__).parents[3].parent / "shared" / "samples"))
-    files = sorted((root / "gr00t_gr1_picknplace_v20" / "data").rglob("*.parquet"))
-    if not files:
-        pytest.skip("sample gr00t_gr1_picknplace_v20 is not here")
+    files = sorted(sample("gr00t_gr1_picknplace_v20", "data").rglob("*.parquet"))
     e = load_embodiment("gr1")
     for kind, column in (("state", "observation.state"), ("action", "action")):
         raw = np.stack(pq.read_table(files[0])[column].to_numpy())

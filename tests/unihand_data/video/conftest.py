@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 BITS = 12
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def number_picture(n: int, width: int = 96, height: int = 64) -> np.ndarray:
@@ -102,14 +100,6 @@ def videos():
     return SimpleNamespace(
         number_picture=number_picture, read_number=read_number, write_video=write_video, write_numbers=write_numbers
     )
-
-
-@pytest.fixture(scope="session")
-def samples() -> Path:
-    folder = Path(os.environ.get("UNIHAND_SAMPLES", REPOSITORY.parent / "shared" / "samples"))
-    if not folder.is_dir():
-        pytest.skip("no sample folder (UNIHAND_SAMPLES)")
-    return folder
 
 
 @pytest.fixture(scope="session")

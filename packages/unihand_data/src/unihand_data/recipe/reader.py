@@ -19,9 +19,10 @@ from unihand_data.recipe import recipe_file
 from unihand_data.recipe.build import INDEX
 from unihand_data.recipe.index import open_index, sample_row
 from unihand_data.shards.errors import ShardError
-from unihand_data.shards.reader import Renderer, ShardReader
+from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import ConversationRow, SampleRow
 from unihand_data.shards.window import Window
+from unihand_data.shards.window_plan import Renderer
 
 
 @dataclass(frozen=True)

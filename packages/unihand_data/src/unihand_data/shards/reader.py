@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,10 @@ from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, Samp
 from unihand_data.shards.sample_index import SampleIndex
 from unihand_data.shards.store import Store
 from unihand_data.shards.window import Window, dense
+from unihand_data.shards.window_plan import Renderer, plan_window
 
 __all__ = ["ShardReader", "Window", "dense"]
 
-#: (template id, sentence, hand=...) -> (question, answer); ``unihand_data.language.templates.render`` is one
-Renderer = Callable[..., tuple[str, str]]
 #: a sample id, a sample row, or (episode id, start frame)
 What = str | SampleRow | tuple[str, int]
 
@@ -41,17 +39,6 @@ BLOBS_AT_ONCE = 32
 MEDIA_ROWS_KEPT = 8192
 
 _INFO = [f.name for f in schema.MEDIA_INFO]
-
-
-@dataclass
-class _Plan:
-    """A window whose frames are still to be decoded. ``wanted``: view -> (media id, frame numbers, flip)."""
-
-    episode: EpisodeRow
-    sample: SampleRow
-    length: int
-    steps: list[int]
-    wanted: dict[str, tuple[str, list[int], bool]]
 
 
 class ShardReader:
@@ -262,13 +249,16 @@ class ShardReader:
         episodes = self._fetch([s.episode_id for s in asked])
         self.media_rows({c.media_id for e in episodes.values() for c in e.cameras if views is None or c.view in views})
         steps = [w.history_steps(s.task, horizon, history) for s in asked]
-        plans = [self._plan(episodes[s.episode_id], s, horizon, n, views, image_offsets) for s, n in zip(asked, steps)]
+        plans = [
+            plan_window(episodes[s.episode_id], s, horizon, n, views, image_offsets, self.media)
+            for s, n in zip(asked, steps)
+        ]
         need: dict[str, set[int]] = {}
         for plan in plans:
             for media_id, numbers, _ in plan.wanted.values():
                 need.setdefault(media_id, set()).update(numbers)
         pictures = self._decode(need, _size(size))
-        return [self._finish(p, n, sparse, pictures) for p, n in zip(plans, steps)]
+        return [p.window(pictures, sparse=sparse, render=self._render) for p in plans]
 
     def _samples_of(self, what: Sequence[What]) -> list[SampleRow]:
         ids = list(dict.fromkeys(x for x in what if isinstance(x, str)))
@@ -283,36 +273,6 @@ class ShardReader:
                 raise ShardError(f"sample {sample.sample_id} is a conversation; read it with conversation()")
             out.append(sample)
         return out
-
-    def _plan(
-        self,
-        episode: EpisodeRow,
-        sample: SampleRow,
-        horizon: int,
-        history: int,
-        views: Sequence[str] | None,
-        offsets: Sequence[int] | None,
-    ) -> _Plan:
-        start, T = sample.start_frame, episode.frames
-        if not 0 <= start < T:
-            raise ShardError(f"episode {episode.episode_id}: start frame {start} is outside its {T} frames")
-        length = w.span_frames(episode, sample) if sample.task == "motion_description" else horizon
-        cameras = {c.view: c for c in episode.cameras}
-        names = list(cameras) if views is None else list(views)
-        steps = w.image_steps(sample.task, start, history, min(length, T - start), offsets) if names else []
-        if steps and (min(steps) < 0 or max(steps) >= T):
-            raise ShardError(
-                f"episode {episode.episode_id}: images at frames {steps} asked for, it has frames 0 to {T - 1}"
-            )
-        wanted = {}
-        for name in names:
-            if name not in cameras:
-                raise ShardError(f"episode {episode.episode_id} has no view {name!r}; it has {', '.join(cameras)}")
-            camera = cameras[name]
-            media = self.media(camera.media_id)
-            numbers = [w.frame_number(episode, camera, media, float(episode.timestamps[s])) for s in steps]
-            wanted[name] = (camera.media_id, numbers, camera.mirrored)
-        return _Plan(episode, sample, length, steps, wanted)
 
     def _decode(self, need: dict[str, set[int]], size: tuple[int, int] | None) -> dict[str, dict[int, np.ndarray]]:
         """Frames of every media. Blobs are fetched a group at a time, in one request each."""
@@ -340,36 +300,6 @@ class ShardReader:
             return cache.get(media_id).read(numbers, size)
         finally:
             cache.close()
-
-    def _finish(self, plan: _Plan, history: int, sparse: bool, pictures: dict[str, dict[int, np.ndarray]]) -> Window:
-        e, s = plan.episode, plan.sample
-        start = s.start_frame
-        state, state_mask = w.cut(e.state, e.state_mask, start - history, history + 1)
-        action, action_mask = w.cut(e.action, e.action_mask, start, plan.length)
-        before, before_mask = w.cut(e.action, e.action_mask, start - history, history)
-        state_slots, action_slots = e.state_slots, e.action_slots
-        if not sparse:
-            state, state_mask = dense(state, state_slots), dense(state_mask, state_slots)
-            action, action_mask = dense(action, action_slots), dense(action_mask, action_slots)
-            before, before_mask = dense(before, action_slots), dense(before_mask, action_slots)
-            state_slots = action_slots = np.arange(w.N_SLOTS, dtype=np.int16)
-        frames = {}
-        for view, (media_id, numbers, flip) in plan.wanted.items():
-            stack = np.stack([pictures[media_id][n] for n in numbers])
-            frames[view] = np.ascontiguousarray(stack[:, :, ::-1]) if flip else stack
-        times = np.full(plan.length, np.nan)
-        inside = e.timestamps[start : start + plan.length]
-        times[: len(inside)] = inside
-        line = e.language[s.language_ref] if 0 <= s.language_ref < len(e.language) else None
-        text = line.text if line else ""
-        question, answer = text, ""
-        if self._render is not None and s.question_template_id:
-            question, answer = self._render(s.question_template_id, text, hand=line.hand if line else "both")
-        return Window(
-            e.episode_id, s.sample_id, s.task, start, e.rate_hz, e.embodiment, e.mirrored, frames,
-            e.timestamps[plan.steps], state, state_mask, action, action_mask, before, before_mask,
-            state_slots, action_slots, text, question, answer, line, times,
-        )  # fmt: skip
 
     def _fetch(self, ids: Sequence[str]) -> dict[str, EpisodeRow]:
         use_lance()
