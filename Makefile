@@ -10,7 +10,7 @@ VIDEO  ?=
 OUT    ?= demo_out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast bench lint soak clean
+.PHONY: help setup setup-dev lock demo test test-fast bench lint soak clean
 
 help:
 	@echo "make demo [VIDEO=path] [OUT=dir]   the whole human-video job on the sample clip, or on your video"
@@ -39,6 +39,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.data
 
 setup: $(VENV)/.data
 setup-dev: $(VENV)/.dev
+
+# Pin what is installed now, so that the next machine resolves in seconds and gets the same.
+lock: $(VENV)/.dev
+	@$(PY) infra/lock.py
 
 demo: $(VENV)/.data
 	@$(PY) -m unihand_data.demo.run --output '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)')
