@@ -2,8 +2,8 @@
 
     make lock
 
-Without the second half pip's resolver tries hundreds of releases and may search for more than an hour. The first half is
-written by hand and wins; the second is what the environment has now of everything the workspace asks for, directly or not.
+Without the second half pip's resolver tries hundreds of releases and may search for more than an hour. The first half
+is written by hand and wins; the second is what the environment has now of everything the workspace asks for.
 """
 
 from __future__ import annotations
