@@ -8,7 +8,6 @@ import pytest
 from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.derive import next_state, sticky
 from unihand_data.curate.robot.invert import raw_columns
-from unihand_data.curate.robot.masks import IdleSettings, OutlierSettings, idle_spans, mask_outliers
 from unihand_data.curate.robot.rows import RobotClip, episode_id, language_rows, robot_episode
 from unihand_data.curate.robot.signature import motion_signature
 from unihand_data.errors import Reason, Reject
@@ -83,6 +82,29 @@ def test_absolute_cartesian_commands_become_steps_from_the_first_pose(arm):
     assert np.allclose(shift[1:], np.diff(goals, axis=0))
 
 
+def test_a_first_pose_that_is_not_known_masks_the_first_commanded_step_and_never_starts_at_0(arm):
+    spec, episode = arm.spec(**ABSOLUTE), arm.episode(2)
+    pose = episode.columns["pose"].copy()
+    episode.columns["goal"] = np.concatenate([pose[1:], pose[-1:]])
+    pose[0, 3:] = np.nan
+    episode.columns["pose"] = pose
+    motion = convert(episode, spec)
+    assert motion.action_of("right_eef_position")[1].all()
+    assert (~motion.action_of("right_eef_rotation")[1]).any(axis=1).nonzero()[0].tolist() == [0]
+    back = raw_columns(stored(row_of(episode, spec)), spec, "action")
+    assert np.allclose(back["goal_turn"], episode.columns["goal"][:, 3:], atol=1e-6)
+
+
+def test_commands_of_a_robot_whose_state_has_no_pose_are_kept_as_steps(arm):
+    state = [b for b in arm.spec().state if b["name"] not in ("position", "rotation")]
+    spec, episode = arm.spec(**ABSOLUTE, state=state), arm.episode(2)
+    episode.columns["goal"] = episode.columns["pose"]
+    shift, known = convert(episode, spec).action_of("right_eef_position")
+    assert not known[0].any()
+    assert known[1:].all()
+    assert np.allclose(shift[1:], np.diff(episode.columns["goal"][:, :3], axis=0))
+
+
 def test_the_world_turns_poses_and_displacements_alike(arm):
     plain, turned = (convert(arm.episode(3), arm.spec(**c)) for c in ({}, TURNED))
     w = np.array(TURNED["base_to_world"], float)
@@ -142,32 +164,6 @@ def test_bad_numbers_are_rejected_by_name(arm, change, reason):
         convert(episode, arm.spec())
     assert error.value.reason == reason
     assert episode.item.uri in error.value.message
-
-
-def test_one_impossible_step_is_masked_and_counted_and_no_value_changes(arm):
-    episode = arm.episode(4)
-    episode.columns["delta"] = episode.columns["delta"].copy()
-    episode.columns["delta"][50, 0] = 2.0  # 40 m/s
-    motion = convert(episode, arm.spec())
-    before = motion.action.copy()
-    assert mask_outliers(motion, OutlierSettings()) == 1
-    shift = motion.action_of("right_eef_position")[1]
-    assert (~shift).any(axis=1).nonzero()[0].tolist() == [50]
-    assert motion.action_of("right_arm")[1][50].all(), "other groups of the step stay"
-    assert np.array_equal(before, motion.action)
-
-
-def test_a_usual_episode_has_no_outlier_and_is_idle_where_it_stands(arm):
-    episode = arm.episode(4)
-    assert mask_outliers(convert(episode, arm.spec()), OutlierSettings()) == 0
-    for name, column in episode.columns.items():
-        tail = np.repeat(column[-1:], 40, axis=0)
-        episode.columns[name] = np.concatenate([column, 0 * tail if name == "delta" else tail])
-    episode.timestamps = np.arange(160) / 20
-    spans = idle_spans(convert(episode, arm.spec()), IdleSettings())
-    assert spans
-    assert spans[-1].t1 == pytest.approx(8.0)
-    assert spans[-1].t0 < 6.5
 
 
 def test_a_copy_with_rounding_has_a_common_key_and_other_motions_do_not(arm):

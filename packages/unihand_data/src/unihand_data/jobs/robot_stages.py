@@ -79,7 +79,7 @@ class ConvertEpisode(_Stage):
         motion = convert(episode, spec)
         check_episode(spec, motion, unit.uri, self.settings.checks)
         signature = motion_signature(motion, spec.embodiment)
-        motion.figures["outlier_steps"] = float(mask_outliers(motion, self.settings.outliers))
+        motion.figures |= mask_outliers(motion, self.settings.outliers)
         events = idle_spans(motion, self.settings.idle)
         motion.figures["idle_share"] = sum(e.t1 - e.t0 for e in events) / (motion.times[-1] + 1 / motion.rate_hz)
         if not motion.action_mask.any():

@@ -20,10 +20,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.space import displacement
 from unihand_data.space.blocks import Block
+from unihand_data.space.chain import chain, unchainable
 from unihand_data.space.mirror import MirrorRule
-from unihand_data.space.slots import GROUPS, SLOTS, check_slots
+from unihand_data.space.slots import SLOTS, check_slots
 
 VectorKind = Literal["state", "action"]
 FOLDER = Path(__file__).parent / "embodiments"
@@ -133,7 +133,8 @@ class Embodiment:
         Args:
             raw: array (..., N) in the file's column order, or a mapping from block name to (..., n); optional blocks
                 may be missing from a mapping, and their slots are then not active. NaN means missing: masked out.
-            start: for absolute Cartesian commands only: side to the realised first pose (6,) (position, rotvec).
+            start: for absolute Cartesian commands only: side to the realised first pose (6,) (position, rotvec). NaN
+                where it is not known: the first displacement of that position or rotation is masked.
 
         Raises:
             Reject: ``wrong_type`` (shape), ``missing_field``, ``contradiction`` (unknown block), ``bad_value`` (an
@@ -152,11 +153,11 @@ class Embodiment:
                     extra[f"{kind}.{block.name}"] = x
                 continue
             values = self._forward(block, x, kind)
-            if block.loses(x, values) or (kind == "action" and block.chained and _unchainable(block, values)):
+            if block.loses(x, values) or (kind == "action" and block.chained and unchainable(block, values, start)):
                 extra[f"{kind}.{block.name}"] = x
             columns.update({s: values[..., i] for i, s in enumerate(block.slots)})
         if kind == "action":
-            self._chain(columns, start, inverse=False)
+            chain(columns, self.action, start, inverse=False, who=self.name)
         slots = np.array(sorted(columns), dtype=np.int16)
         stacked = np.stack([columns[int(s)] for s in slots], axis=-1) if len(slots) else np.zeros((*lead, 0))
         mask = np.isfinite(stacked)
@@ -189,7 +190,7 @@ class Embodiment:
             v = np.where(np.broadcast_to(np.asarray(mask, bool), v.shape), v, np.nan)
         columns = {int(s): v[..., i] for i, s in enumerate(index)}
         if kind == "action":
-            self._chain(columns, start, inverse=True)
+            chain(columns, self.action, start, inverse=True, who=self.name)
         lead, extra, out = v.shape[:-1], raw_extra or {}, {}
         for block in self.blocks(kind):
             key = f"{kind}.{block.name}"
@@ -256,40 +257,6 @@ class Embodiment:
             if x.dtype.kind == "f" and bool(np.isinf(x).any()):
                 raise Reject(Reason.BAD_VALUE, f"{self.name}: {kind}.{block.name} holds an infinite value")
         return parts
-
-    def _chain(self, columns: dict[int, np.ndarray], start: Mapping[str, np.ndarray] | None, *, inverse: bool) -> None:
-        """Absolute Cartesian commands to displacements along time (axis -1 of a column), or back; in place."""
-        for side in ("right", "left"):
-            slots = [*GROUPS[f"{side}_eef_position"].slots, *GROUPS[f"{side}_eef_rotation"].slots]
-            absolute = [s for b in self.action if b.chained for s in b.slots if s in slots]
-            if not absolute or any(s not in columns for s in absolute):
-                continue
-            if start is None or side not in start:
-                raise Reject(
-                    Reason.MISSING_FIELD,
-                    f"{self.name}: absolute commands of the {side} end effector need its first realised pose: start=",
-                )
-            first = np.asarray(start[side], float)
-            zero = np.zeros_like(columns[absolute[0]])
-            full = np.stack([columns[s] if s in absolute else zero for s in slots], axis=-1)
-            if full.ndim != 2:
-                raise Reject(
-                    Reason.WRONG_TYPE, f"{self.name}: absolute commands are converted over time: rows are (T, N)"
-                )
-            p0, r0 = first[:3], first[3:] if len(absolute) == 6 else np.zeros(3)
-            turn = displacement.to_commands(p0, r0, full[:, :3], full[:, 3:]) if inverse else None
-            if turn is not None:
-                moved = np.concatenate([turn.pos, turn.rot], axis=-1)
-            else:
-                d = displacement.from_commands(full[:, :3], full[:, 3:], p0, r0)
-                moved = np.where(d.mask[:, None], np.concatenate([d.pos, d.rot], axis=-1), np.nan)
-            columns.update({s: moved[:, i] for i, s in enumerate(slots) if s in absolute})
-
-
-def _unchainable(block: Block, values: np.ndarray) -> bool:
-    """Absolute commands that integrating their displacements cannot give back: gaps, or angles beyond pi."""
-    turns = SLOTS[block.slots[0]].kind == "rotation"
-    return bool(np.isnan(values).any() or (turns and np.any(np.linalg.norm(values, axis=-1) > np.pi - 1e-6)))
 
 
 def load_embodiment(name_or_path: str | Path) -> Embodiment:

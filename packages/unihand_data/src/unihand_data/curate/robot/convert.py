@@ -199,7 +199,8 @@ def _actions(
     extra: dict[str, np.ndarray] = {}
     if spec.action:
         blocks = raw_blocks(raw, spec, "action", where)
-        start = {side: state[0, _eef(side)] for side in SIDES if state_ok[0, _eef(side)[:3]].all()}
+        # what the state does not know of its first pose is NaN, never 0: the first step from there is masked
+        start = {side: np.where(state_ok[0, _eef(side)], state[0, _eef(side)], np.nan) for side in SIDES}
         commanded = _unified(layout, blocks, "action", where, start=start)
         action, ok = _dense(commanded, steps)
         extra.update(commanded.raw_extra)

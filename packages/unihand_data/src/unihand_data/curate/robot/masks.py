@@ -1,115 +1,159 @@
 """Steps that should not be learnt from: outliers are masked and counted, idle spans become events. No value changes.
 
-Legend: T steps, k slots of a group.
+Both look at every slot by itself, in its physical unit (:mod:`~unihand_data.curate.robot.speeds`).
+
+Legend: T steps, columns 0 .. 199 are the slots.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 import numpy as np
 from pydantic import Field
 
 from unihand_data.config import Settings
+from unihand_data.curate.robot import speeds
 from unihand_data.curate.robot.convert import SIDES, RobotMotion
+from unihand_data.curate.robot.speeds import KIND_OF
 from unihand_data.shards.rows import EventRow
-from unihand_data.space.slots import GROUPS
+from unihand_data.space.slots import GROUPS, N_SLOTS, SLOTS
 
 
 class OutlierSettings(Settings):
-    """A step's speed is an outlier above ``median + spread * MAD`` of its episode, but never below ``floor`` and always
-    above ``ceiling`` (floor, ceiling; per second, in the slots' own unit)."""
+    """A slot's step is an outlier above ``median + spread * MAD`` of that slot's speeds in its episode, but never below
+    ``floor`` and always above ``ceiling`` (floor, ceiling; per second, in the slot's own unit).
+
+    What may rightly be commanded to switch in one step (a gripper, the drives of a hand) is judged by its value
+    instead: ``gripper`` and ``finger_target`` are ranges outside of which nothing lies.
+    """
 
     spread: float = Field(default=20.0, gt=0)
     position: tuple[float, float] = (1.5, 8.0)  # m/s
     rotation: tuple[float, float] = (6.0, 40.0)  # rad/s
-    joint: tuple[float, float] = (6.0, 30.0)  # rad/s
-    finger: tuple[float, float] = (15.0, 80.0)  # rad/s
+    joint: tuple[float, float] = (6.0, 30.0)  # rad/s: arms, head, waist, torso, neck
+    finger: tuple[float, float] = (15.0, 80.0)  # rad/s, as realised
+    finger_position: tuple[float, float] = (1.0, 4.0)  # m/s
+    lift: tuple[float, float] = (0.5, 2.0)  # m/s
+    base: tuple[float, float] = (2.0, 6.0)  # m/s, position and velocity
+    base_turn: tuple[float, float] = (4.0, 15.0)  # rad/s
+    gripper: tuple[float, float] = (-0.5, 1.5)  # opening, 0 closed 1 open
+    finger_target: tuple[float, float] = (-6.3, 6.3)  # rad, one turn
 
 
 class IdleSettings(Settings):
-    """A span is idle while nothing moves faster than these for ``min_s`` seconds."""
+    """A span is idle while no slot moves faster than this for ``min_s`` seconds, over means of ``smooth_s``."""
 
     min_s: float = Field(default=1.0, gt=0)
-    position: float = 0.005  # m/s
-    rotation: float = 0.03  # rad/s
-    joint: float = 0.02  # rad/s
-    gripper: float = 0.05  # of its range per second
+    smooth_s: float = Field(default=0.2, ge=0)
+    position: float = Field(default=0.005, gt=0)  # m/s
+    rotation: float = Field(default=0.03, gt=0)  # rad/s
+    joint: float = Field(default=0.02, gt=0)  # rad/s: arms, head, waist, torso, neck
+    finger: float = Field(default=0.05, gt=0)  # rad/s
+    gripper: float = Field(default=0.05, gt=0)  # of its range per second
+    finger_position: float = Field(default=0.002, gt=0)  # m/s
+    lift: float = Field(default=0.005, gt=0)  # m/s
+    base: float = Field(default=0.01, gt=0)  # m/s, position and velocity
+    base_turn: float = Field(default=0.02, gt=0)  # rad/s
 
 
-_KIND = {
-    **{f"{side}_eef_position": "position" for side in SIDES},
-    **{f"{side}_eef_rotation": "rotation" for side in SIDES},
-    **{f"{side}_arm": "joint" for side in SIDES},
-    **{f"{side}_hand": "finger" for side in SIDES},
-    "head": "joint",
-    "waist": "joint",
-    "torso": "joint",
-}
+#: kinds whose command may switch in one step -> setting that bounds the value
+_BOUNDED = {"gripper": "gripper", "finger": "finger_target"}
+#: slots of one displacement: half of one is none, so they are masked together
+_WHOLE = [
+    [*GROUPS[f"{side}_eef_position"].slots, *GROUPS[f"{side}_eef_rotation"].slots] for side in SIDES
+]  # fmt: skip
 
 
-def mask_outliers(motion: RobotMotion, settings: OutlierSettings) -> int:
-    """Masks, in place, the actions of groups whose commanded or realised step is an outlier; returns how many steps.
+def mask_outliers(motion: RobotMotion, settings: OutlierSettings) -> dict[str, float]:
+    """Masks, in place, the slots whose step is an outlier.
 
-    Position and rotation of one end effector are masked together: half a displacement is none.
+    The action of step t is masked where the way from t to t + 1, commanded or realised, is too fast, position and
+    rotation of one end effector together. A state is masked where it is itself the wrong sample: too fast a step away
+    from every neighbour it has. The state-only slots (base position, finger positions) have no action; there both ends
+    of the step are masked, because which of them is wrong nothing tells.
+
+    Returns:
+        ``outlier_steps``: steps that lost a slot, and ``outliers.<slot name>``: steps it lost, where there are any.
     """
-    bad_of: dict[str, np.ndarray] = {}
-    for group, kind in _KIND.items():
-        speed = _speeds(motion, group)
-        if speed is None:
+    real, told = np.abs(speeds.realised(motion)), np.abs(speeds.commanded(motion))
+    wrong = np.zeros(real.shape, bool)  # of the step from t to t + 1
+    away = np.zeros(real.shape, bool)  # of the same, as realised alone
+    for slot, kind in KIND_OF.items():
+        if kind == "gripper":
             continue
-        floor, ceiling = getattr(settings, kind)
-        known = speed[np.isfinite(speed)]
+        seen = real[:, slot] if kind in _BOUNDED else np.fmax(real[:, slot], told[:, slot])
+        known = seen[np.isfinite(seen)]
         if not len(known):
             continue
         middle = float(np.median(known))
-        limit = middle + settings.spread * float(np.median(np.abs(known - middle)))
-        bad = np.nan_to_num(speed) > min(max(limit, floor), ceiling)
-        whole = group.replace("_rotation", "_position")
-        bad_of[whole] = bad_of.get(whole, np.zeros(len(bad), bool)) | bad
-    steps = np.zeros(len(motion.times), bool)
-    for group, bad in bad_of.items():
-        names = [group, group.replace("_position", "_rotation")]
-        slots = [s for name in names for s in GROUPS[name].slots]
-        at = np.isin(motion.action_slots, slots)
-        hit = bad & motion.action_mask[:, at].any(axis=1)
-        motion.action_mask[np.ix_(hit, at)] = False
-        steps |= hit
-    return int(steps.sum())
+        floor, ceiling = getattr(settings, kind)
+        limit = min(max(middle + settings.spread * float(np.median(np.abs(known - middle))), floor), ceiling)
+        wrong[:, slot] = np.nan_to_num(seen) > limit
+        away[:, slot] = np.nan_to_num(real[:, slot]) > limit
+    bad_state = _lonely(away)
+    velocity = [s for s in KIND_OF if SLOTS[s].kind == "velocity"]
+    bad_state[:, velocity] = away[:, velocity]  # a velocity is wrong by itself, not by the way to the next
+    only_state = [s for s in KIND_OF if SLOTS[s].state_only]
+    bad_state[:, only_state] |= away[:, only_state] | np.roll(away[:, only_state], 1, axis=0)
+    bad_action = wrong
+    for values, slots, bad in (
+        (motion.state, motion.state_slots, bad_state),
+        (motion.action, motion.action_slots, bad_action),
+    ):
+        for column, slot in enumerate(slots.tolist()):
+            if bound := _BOUNDED.get(KIND_OF.get(slot, "")):
+                low, high = getattr(settings, bound)
+                bad[:, slot] |= (values[:, column] < low) | (values[:, column] > high)
+    for slots_of_one in _WHOLE:
+        for bad in (bad_state, bad_action):
+            bad[:, slots_of_one] = bad[:, slots_of_one].any(axis=1, keepdims=True)
+    hit = np.zeros(real.shape, bool)
+    for mask, slots, bad in (
+        (motion.state_mask, motion.state_slots, bad_state),
+        (motion.action_mask, motion.action_slots, bad_action),
+    ):
+        hit[:, slots] |= mask & bad[:, slots]
+        mask &= ~bad[:, slots]
+    counts = Counter({SLOTS[s].name: int(n) for s, n in enumerate(hit.sum(axis=0)) if n})
+    return {
+        "outlier_steps": float(hit.any(axis=1).sum()),
+        **{f"outliers.{name}": float(n) for name, n in sorted(counts.items())},
+    }
 
 
-def _speeds(motion: RobotMotion, group: str) -> np.ndarray | None:
-    """(T,) speed of the step from t to t + 1, the larger of commanded and realised; NaN where neither is known."""
-    found = []
-    state, action = motion.state_of(group), motion.action_of(group)
-    step_s = np.append(np.diff(motion.times), np.nan)
-    if state is not None:
-        moved = _norm(np.diff(state[0], axis=0, append=np.nan), group)
-        if group.endswith("rotation"):
-            moved = np.full(len(moved), np.nan)  # a difference of rotation vectors is no turn; the displacement is
-        found.append(np.where(state[1].all(1) & np.append(state[1][1:].all(1), False), moved, np.nan) / step_s)
-    if action is not None and "_eef_" in group:
-        found.append(np.where(action[1].all(1), _norm(action[0], group), np.nan) * motion.rate_hz)
-    elif action is not None:  # targets: from one to the next
-        jump = _norm(np.diff(action[0], axis=0, append=np.nan), group) * motion.rate_hz
-        found.append(np.where(action[1].all(1) & np.append(action[1][1:].all(1), False), jump, np.nan))
-    if not found:
-        return None
-    return np.fmax.reduce(found)
+def _lonely(away: np.ndarray) -> np.ndarray:
+    """(T, 200): samples that are too fast a step away from every neighbour they have.
 
-
-def _norm(x: np.ndarray, group: str) -> np.ndarray:
-    return np.linalg.norm(x, axis=1) if "_eef_" in group else np.abs(x).max(axis=1)
+    ``away`` (T, 200) tells it of the steps t to t + 1.
+    """
+    if len(away) < 3:  # of two samples nothing says which is wrong
+        return np.zeros_like(away)
+    before = np.concatenate([np.ones_like(away[:1]), away[:-1]])
+    after = np.concatenate([away[:-1], np.ones_like(away[:1])])
+    return before & after
 
 
 def idle_spans(motion: RobotMotion, settings: IdleSettings) -> list[EventRow]:
-    """Spans in which state and action both stand still, as events; frames stay where they are."""
-    moving = np.zeros(len(motion.times), bool)
-    for group, kind in {**_KIND, "right_gripper": "gripper", "left_gripper": "gripper"}.items():
-        limit = getattr(settings, "joint" if kind == "finger" else kind)
-        speed = _speeds(motion, group)
-        if speed is not None:
-            width = max(1, round(0.2 * motion.rate_hz))  # one sensor count back and forth is no motion
-            smooth = np.convolve(np.nan_to_num(speed), np.ones(width) / width, "same")
-            moving |= smooth > limit
+    """Spans in which no slot moves, in state or in action, as events; frames stay where they are.
+
+    A step of which nothing is known is not idle. Speeds are averaged with their sign over ``smooth_s``: one count of a
+    sensor back and forth is no motion.
+    """
+    limits = np.full(N_SLOTS, np.inf)
+    for slot, kind in KIND_OF.items():
+        limits[slot] = getattr(settings, kind)
+    width = max(1, round(settings.smooth_s * motion.rate_hz))
+    steps = len(motion.times)
+    moving, known = np.zeros(steps, bool), np.zeros(steps, bool)
+    for speed in (speeds.realised(motion), speeds.commanded(motion)):
+        seen = np.isfinite(speed) & np.isfinite(limits)
+        known |= seen.any(axis=1)
+        mean = _moving_sum(np.where(seen, speed, 0.0), width) / np.maximum(_moving_sum(seen.astype(float), width), 1)
+        moving |= (np.abs(mean) > limits).any(axis=1)
+    if steps > 1 and not known[-1]:  # the last step has no successor: it is like the one before
+        known[-1], moving[-1] = known[-2], moving[-2]
+    moving |= ~known
     edges = np.flatnonzero(np.diff(np.concatenate([[True], moving, [True]]).astype(int)))
     period = 1.0 / motion.rate_hz
     spans = []
@@ -118,3 +162,11 @@ def idle_spans(motion: RobotMotion, settings: IdleSettings) -> list[EventRow]:
         if t1 - t0 >= settings.min_s:
             spans.append(EventRow(t0, t1, "idle", "motion"))
     return spans
+
+
+def _moving_sum(x: np.ndarray, width: int) -> np.ndarray:
+    """(T, n) sums over ``width`` rows about each; fewer at the ends."""
+    total = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])
+    at = np.arange(len(x))
+    first = np.maximum(at - (width - 1) // 2, 0)
+    return total[np.minimum(at + width // 2 + 1, len(x))] - total[first]
