@@ -116,7 +116,9 @@ class ConvertEpisode(_Stage):
             events=events,
             what=what,
         )
-        unit.body = StoredSources(clip, episode.views, _present(spec, episode), unit.body.payload["set"])
+        number = unit.body.payload["set"]
+        announced = self.source.sets[number].found.views
+        unit.body = StoredSources(clip, episode.views, _present(spec, episode), number, announced)
         return [unit]
 
 

@@ -32,13 +32,15 @@ from unihand_data.video.worker import VideoWorker, VideoWorkerSettings
 class StoredSources:
     """A converted episode with the encoded pictures that its views come from.
 
-    ``present``: feature -> whether it ever says that its camera was recorded.
+    ``present``: feature -> whether it ever says that its camera was recorded. ``announced``: raw names of all cameras
+    of the data set (``Found.views``), of which the episode may lack some.
     """
 
     clip: RobotClip
     views: dict[str, View]
     present: dict[str, bool]
     set_number: int
+    announced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,16 @@ class ViewStore:
         return [colour[word] for word in sorted(colour)], losses
 
     def _planned(self, got: StoredSources, spec: RobotSpec, losses: list[Reject]) -> Iterator[_Plan]:
-        """Views by the contract's word, in the order of the YAML; ``third_*`` takes the next free number."""
+        """Views by the contract's word, in the order of the YAML."""
         taken: set[tuple[str, bool]] = set()
         left = dict(sorted(got.views.items()))
+        words = view_words(spec, got.announced, tuple(got.views))
         for rule in spec.views:
             for key in [k for k in left if re.fullmatch(rule.key, k)]:
                 view = left.pop(key)
                 if rule.present and not got.present.get(rule.present, True):
                     continue  # the data set itself says that this camera was not there
-                word = rule.view
-                if word == "third_*":
-                    word = next(w for i in range(1, 100) if (w := f"third_{i}") and (w, view.depth) not in taken)
+                word = words[key]
                 if (word, view.depth) in taken:
                     losses.append(Reject(Reason.CONTRADICTION, f"{key}: two cameras are called {word}", level="row"))
                     continue
@@ -199,6 +200,34 @@ class ViewStore:
             path=out,
             pts=info.pts + float(times[0]),
         )
+
+
+def view_words(spec: RobotSpec, announced: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, str]:
+    """Raw camera -> the contract's word.
+
+    ``third_*`` is numbered over the cameras the data set announces, whichever of them an episode has, so that one
+    camera has one name in all its rows: by rule, then by raw name, past the numbers that rules fix. ``more``: cameras
+    of an episode; those that the set does not announce come last. A depth stream shares the number of the colour
+    camera whose name is its own but for the word.
+    """
+    out: dict[str, str] = {}
+    numbered: list[tuple[bool, bool, int, str]] = []
+    for key in {*announced, *more}:
+        at = next((i for i, rule in enumerate(spec.views) if re.fullmatch(rule.key, key)), None)
+        if at is None:
+            continue
+        if spec.views[at].view != "third_*":
+            out[key] = spec.views[at].view
+        else:
+            numbered.append((key not in announced, "depth" in key.lower(), at, key))
+    fixed, colours = set(out.values()), {}
+    free = (word for i in range(1, len(numbered) + len(fixed) + 1) if (word := f"third_{i}") not in fixed)
+    for _, depth, _, key in sorted(numbered):
+        stem = re.sub(r"depth|rgb|colou?r|images?|[^a-z0-9]", "", key.lower())
+        out[key] = colours[stem] if depth and stem in colours else next(free)
+        if not depth:
+            colours[stem] = out[key]
+    return out
 
 
 def _every_step_has_a_frame(media: MediaRow, clip: RobotClip, key: str) -> None:
