@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +18,15 @@ from unihand_data.curate.conversations.geometry import (
     render,
     unpad,
 )
+from unihand_data.curate.conversations.images import ImageSettings, store_picture
+from unihand_data.curate.conversations.rows import SeenMedia, place_marks
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.conversations.geometry_text import take_out
+from unihand_data.sources.conversations.boxes import corners
+from unihand_data.sources.conversations.generate.still import still
+from unihand_data.sources.conversations.geometry_text import refuse_unread, take_out
+from unihand_data.sources.conversations.registry import load_corpus
 from unihand_data.sources.conversations.spec import GeometrySpec
-from unihand_data.sources.conversations.talk import Mark
+from unihand_data.sources.conversations.talk import Mark, Talk, Turn
 
 S = GeometrySettings()
 unit = st.floats(0, 1)
@@ -129,7 +136,7 @@ TEXTS = [
     ("unit_box", "years [1999.5, 2001.0, 3.0, 4.0]", None, 0),
     ("tuples", "[(0.461, 0.527), (0.5, 0.6)]", "point", 2),
     ("tuples", "(0.1, 0.2)", "point", 1),
-    ("tuples", "[(0.1, 0.2, 0.3, 0.4)]", "box", 1),
+    ("tuples", "[(0.1, 0.2, 0.92, 0.95)]", "box", 1),
     ("tuples", "see figure (3, 4) of 1999", None, 0),
     ("tuples", "f(0.1, 0.2)", None, 0),
     ("ref_box", "<ref>a cat</ref><box>[[1, 2, 30, 40], [5, 6, 70, 80]]</box>", "box", 2),
@@ -157,8 +164,8 @@ def test_geometry_is_taken_out_of_texts(style, text, kind, shapes):
     [
         ("tuples", "[(0.1, 0.2, 0.3)]", Reason.COORD_FRAME_AMBIGUOUS),
         ("tuples", "[(0.1, 0.2), (0.1, 0.2, 0.3, 0.4)]", Reason.COORD_FRAME_AMBIGUOUS),
-        ("tuples", "[(0.8, 0.2, 0.1, 0.3)]", Reason.COORD_FRAME_AMBIGUOUS),
-        ("tuples", "[(0.8, 0.9, 0.7, 0.8)]", Reason.BOX_INVERTED),
+        ("tuples", "[(0.5, 0.5, 0.1, 0.2)]", Reason.COORD_FRAME_AMBIGUOUS),  # may have sides, and two ways
+        ("tuples", "[(0.8, 0.9, 0.7, 0.8)]", Reason.COORD_FRAME_AMBIGUOUS),  # fits no order
         ("ref_box", "<box>[[1, 2, 3]]</box>", Reason.BAD_VALUE),
         ("ref_box", "<box>[[1, 2, 3, 4]", Reason.BAD_VALUE),
         ("ref_box", '<box>[[1, 2, "3", 4]]</box>', Reason.BAD_VALUE),
@@ -170,3 +177,78 @@ def test_announced_geometry_that_cannot_be_read_is_refused(style, text, reason):
     with pytest.raises(Reject) as found:
         take_out(text, GeometrySpec(text=style, box="detect"), "row")
     assert found.value.reason == reason
+
+
+#: what RoboPoint's paper shows in its Table 1 as the answer of an LVIS row, and says in section 3: centre and sides
+CUSHIONS = "[(0.49, 0.38, 0.08, 0.06), (0.53, 0.42, 0.07, 0.05)]"
+
+
+def test_boxes_of_robopoint_are_centre_and_sides_as_its_paper_shows():
+    spec = load_corpus("robopoint").geometry
+    (mark,) = take_out(CUSHIONS, spec, "row")
+    assert mark.shapes[0] == [pytest.approx((0.45, 0.35)), pytest.approx((0.53, 0.41))]
+    with pytest.raises(Reject) as found:
+        take_out(CUSHIONS, spec.model_copy(update={"box": "xyxy"}), "row")
+    assert found.value.reason == Reason.BOX_INVERTED, "a wrong order in a YAML is contradicted by the data"
+
+
+@pytest.mark.parametrize("text", ["[(0.05, 0.10, 0.30, 0.40)]", "[(0.5, 0.5, -0.2, 0.1)]", "[(0.9, 0.5, 0.5, 0.1)]"])
+def test_a_box_that_is_no_centre_and_sides_contradicts_robopoints_order(text):
+    with pytest.raises(Reject) as found:
+        take_out(text, load_corpus("robopoint").geometry, "row")
+    assert found.value.reason == Reason.COORD_FRAME_AMBIGUOUS
+
+
+@given(unit, unit, unit, unit)
+def test_the_order_of_four_numbers_is_never_guessed(x, y, w, h):
+    """Whatever fits several orders is refused; what is taken fits one alone, and says the same under that order."""
+    row = (x, y, w, h)
+    same, taken = [], []
+    with contextlib.suppress(Reject):
+        taken = corners([row], "detect", "row")
+    for order in ("xyxy", "xywh", "cxcywh"):
+        try:
+            (box,) = corners([row], order, "row")
+        except Reject:
+            continue
+        inside = all(-0.01 <= v <= 1.01 for p in box for v in p)
+        if inside and box[1][0] > box[0][0] and box[1][1] > box[0][1]:
+            same.append(box)
+    assert taken == (same if len(same) == 1 else [])
+
+
+def test_all_boxes_of_a_text_tell_the_order_together():
+    # the first alone may be two corners or a corner and sides; the second leaves the picture unless it is two corners
+    rows = [(0.1, 0.1, 0.3, 0.4), (0.6, 0.7, 0.9, 0.95)]
+    assert corners(rows, "detect", "row") == [[(0.1, 0.1), (0.3, 0.4)], [(0.6, 0.7), (0.9, 0.95)]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<box>[[1, 2, 3, 4]]</box>", "<|box_start|>(1,2),(3,4)<|box_end|>", '{"bbox_2d": [1, 2, 3, 4]}', "<loc0123>",
+        "at [0.12, 0.30, 0.55, 0.71]", '<point x="1.5" y="20">mug</point>', "[0.1, 0, 1.0, 1]",
+    ],
+)  # fmt: skip
+def test_a_position_of_a_form_the_yaml_does_not_describe_is_refused(text):
+    with pytest.raises(Reject) as found:
+        refuse_unread(take_out(text, GeometrySpec(), "row"), "row")
+    assert found.value.reason == Reason.COORD_FRAME_AMBIGUOUS
+
+
+@pytest.mark.parametrize("text", ["a list [1, 0, 0, 1]", "the point (0.5, 0.25)", "[0.1, 0.2]", "see [1] and [2, 3]"])
+def test_numbers_of_other_texts_stay(text):
+    refuse_unread(take_out(text, GeometrySpec(), "row"), "row")
+
+
+def test_a_position_in_a_row_of_several_pictures_needs_a_corpus_that_says_of_which():
+    pictures = [store_picture(still(k).encoded(), "p", ImageSettings(), licence="") for k in (1, 2)]
+
+    def row() -> Talk:
+        return Talk("s", "grounding", "k", [Turn("assistant", [Mark("point", [[(0.5, 0.5)]], "unit")])])
+
+    with pytest.raises(Reject) as found:
+        place_marks(row(), SeenMedia(pictures), S, "row")
+    assert found.value.reason == Reason.COORD_FRAME_AMBIGUOUS
+    assert len(place_marks(row(), SeenMedia(pictures), S, "row", "first")) == 1
+    assert len(place_marks(row(), SeenMedia(pictures[:1]), S, "row")) == 1

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unihand_data.curate.conversations.images import ImageSettings, look_of, store_picture
+from unihand_data.curate.conversations.images import ImageSettings, store_picture
+from unihand_data.curate.conversations.looks import look_of
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import hash_bytes
 from unihand_data.shards.media_reader import MediaDecoder

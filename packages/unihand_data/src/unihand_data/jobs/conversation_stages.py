@@ -151,7 +151,7 @@ class PlaceGeometry(_Stage):
     def __call__(self, unit: Unit) -> list[Unit]:
         state: RowState = unit.body
         assert state.talk is not None
-        state.geometry = place_marks(state.talk, state.media, self.settings.geometry, unit.uri)
+        state.geometry = place_marks(state.talk, state.media, self.settings.geometry, unit.uri, state.spec.geometry.of)
         return [unit]
 
 
@@ -166,6 +166,7 @@ class BuildTalkRows(_Stage):
         state: RowState = unit.body
         assert state.talk is not None
         row = conversation(state.talk, state.media, state.geometry, state.spec.licence, self.counter)
+        row.shareable = state.spec.shareable
         check_length(row, state.media, self.settings.text.max_tokens, unit.uri)
         for name in state.talk.fixes:
             unit.measures[f"fix_{name}"] = unit.measures.get(f"fix_{name}", 0.0) + 1

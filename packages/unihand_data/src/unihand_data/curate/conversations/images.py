@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from unihand_data.config import Settings
+from unihand_data.curate.conversations.looks import content_look_of, look_of
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import hash_bytes
 from unihand_data.shards.rows import MediaRow
@@ -43,13 +44,15 @@ class StoredPicture:
 
     Attributes:
         pixel_hash: blake2b-128 of the decoded RGB pixels and their size: equal for a PNG copy of the same pixels.
-        look: 64-bit perceptual hash as 16 hex digits.
+        look: 64-bit perceptual hash as 16 hex digits, of the picture without bars of one colour along its edges.
+        whole_look: the same of the whole picture; equal to ``look`` where there are no bars.
         fixes: safe changes that were made.
     """
 
     media: MediaRow
     pixel_hash: str
     look: str
+    whole_look: str
     fixes: list[str] = field(default_factory=list)
 
 
@@ -108,7 +111,8 @@ def store_picture(
         codec = _STORED[kind]
     media = MediaRow(hash_bytes(data), "image", width, height, 1, codec, 1, 0.0, licence, path, None if path else data)
     pixels = np.asarray(rgb)
-    return StoredPicture(media, _pixel_hash(pixels), look_of(rgb), fixes)
+    whole = look_of(rgb)
+    return StoredPicture(media, _pixel_hash(pixels), content_look_of(rgb, whole), whole, fixes)
 
 
 def _decoded(data: bytes, where: str, settings: ImageSettings) -> Any:
@@ -176,13 +180,3 @@ def _pixel_hash(pixels: np.ndarray) -> str:
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).tobytes())
     return digest.hexdigest()
-
-
-def look_of(image: Any) -> str:
-    """64-bit perceptual hash: the lowest 8x8 DCT coefficients of the 32x32 gray picture against their median."""
-    from scipy.fft import dctn
-
-    gray = np.asarray(image.convert("L").resize((32, 32), 1), dtype=np.float64)
-    low = dctn(gray, norm="ortho")[:8, :8].ravel()
-    bits = low > np.median(low[1:])
-    return f"{int(''.join('1' if b else '0' for b in bits), 2):016x}"

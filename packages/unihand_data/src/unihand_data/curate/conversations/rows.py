@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from unihand_data.curate.conversations.geometry import GeometrySettings, place, render
 from unihand_data.curate.conversations.images import StoredPicture
@@ -56,12 +56,17 @@ class Keys:
     images: int
 
 
-def place_marks(talk: Talk, media: SeenMedia, settings: GeometrySettings, where: str) -> list[dict[str, Any]]:
+def place_marks(
+    talk: Talk, media: SeenMedia, settings: GeometrySettings, where: str, of: Literal["only", "first"] = "only"
+) -> list[dict[str, Any]]:
     """Put every mark of the talk into the original frame, replace it by its text, and return the geometry entries.
+
+    Args:
+        of: what the corpus says of positions in rows of several pictures: they are of the first one, or nothing.
 
     Raises:
         Reject: as :func:`~unihand_data.curate.conversations.geometry.place`; COORD_FRAME_AMBIGUOUS for geometry of
-            a row without a picture.
+            a row without a picture, or with several where the corpus does not say of which it is.
     """
     out: list[dict[str, Any]] = []
     for number, turn in enumerate(talk.turns):
@@ -70,6 +75,12 @@ def place_marks(talk: Talk, media: SeenMedia, settings: GeometrySettings, where:
                 continue
             if part.picture >= len(media.pictures):
                 raise Reject(Reason.COORD_FRAME_AMBIGUOUS, f"{where}, turn {number}: geometry, and no picture it is of")
+            if len(media.pictures) > 1 and of == "only":
+                raise Reject(
+                    Reason.COORD_FRAME_AMBIGUOUS,
+                    f"{where}, turn {number}: geometry and {len(media.pictures)} pictures; the corpus' YAML does not "
+                    "say which one it is of (geometry.of)",
+                )
             stored = media.pictures[part.picture].media
             placed = place(part, stored.width, stored.height, settings, f"{where}, turn {number}")
             if placed.clipped:

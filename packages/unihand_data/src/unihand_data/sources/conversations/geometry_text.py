@@ -6,7 +6,8 @@
 ``pixel_json``  fenced JSON of ``bbox_2d``, ``point_2d`` and ``label`` (Qwen2.5-VL), or lines ``x1,y1,x2,y2 name``
 ``traces``      ``[[x, y], ...]`` of ints below 256 (MolmoAct)
 
-What looks like geometry and is none of these stays text.
+A corpus may hold several of them, of rows it took from others. Numbers that are none of these stay text, unless they
+announce themselves as geometry (:func:`refuse_unread`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unihand_data.errors import Reason, Reject
+from unihand_data.sources.conversations.boxes import corners
 from unihand_data.sources.conversations.spec import GeometrySpec, TextGeometry
 from unihand_data.sources.conversations.talk import Mark, MarkKind
 
@@ -43,6 +45,31 @@ def take_out(text: str, spec: GeometrySpec, where: str) -> list[Part]:
     """
     finder = _FINDERS.get(spec.text)
     return finder(text, spec, where) if finder and text else [text] if text else []
+
+
+#: what announces a position in some form: tags and keys of grounding models, and four shares of a picture in brackets
+_ANNOUNCED = re.compile(
+    r"</?box>|<\|box_(?:start|end)\|>|<quad>|\"?(?:bbox_2d|point_2d)\"?\s*:|<points?\s+x\d?=|<loc_?\d{1,4}>"
+    r"|\[\s*(?:0?\.\d+|1\.0+|0|1)(?:\s*,\s*(?:0?\.\d+|1\.0+|0|1)){3}\s*\]"
+)
+
+
+def refuse_unread(parts: list[Part], where: str) -> None:
+    """Positions that the corpus' YAML does not describe must not be trained on in a frame nobody knows.
+
+    Raises:
+        Reject: COORD_FRAME_AMBIGUOUS.
+    """
+    for part in parts:
+        if not isinstance(part, str):
+            continue
+        for found in _ANNOUNCED.finditer(part):
+            if not found[0].startswith("[") or "." in found[0]:
+                raise Reject(
+                    Reason.COORD_FRAME_AMBIGUOUS,
+                    f"{where}: {part[found.start() : found.start() + 40]!r} is a position, and the corpus' YAML does "
+                    "not say in which form and frame (geometry.text)",
+                )
 
 
 def _split(
@@ -82,28 +109,13 @@ def _tuples(text: str, spec: GeometrySpec, where: str) -> list[Part]:
         if widths == {2}:
             return Mark("point", [[(r[0], r[1])] for r in rows], "unit", spec.frame)
         if widths == {4}:
-            return Mark("box", [_corners(r, spec, where) for r in rows], "unit", spec.frame)
+            return Mark("box", corners(rows, spec.box, where), "unit", spec.frame)
         raise Reject(
             Reason.COORD_FRAME_AMBIGUOUS,
             f"{where}: tuples of {sorted(widths)} numbers in {found[0][:60]!r} are neither points nor boxes",
         )
 
     return _split(text, _TUPLES, make)
-
-
-def _corners(r: tuple[float, ...], spec: GeometrySpec, where: str) -> list[tuple[float, float]]:
-    """Two corners of a box; ``detect`` takes xyxy unless only xywh fits into the picture."""
-    x, y, a, b = r
-    if spec.box == "xywh":
-        return [(x, y), (x + a, y + b)]
-    if spec.box == "detect" and (a <= x or b <= y):
-        if x + a <= 1.0 and y + b <= 1.0:
-            raise Reject(
-                Reason.COORD_FRAME_AMBIGUOUS,
-                f"{where}: box {r} is no xyxy (its second corner is not behind the first) and may be xywh",
-            )
-        raise Reject(Reason.BOX_INVERTED, f"{where}: box {r} has its second corner before the first")
-    return [(x, y), (a, b)]
 
 
 def _ref_boxes(text: str, spec: GeometrySpec, where: str) -> list[Part]:

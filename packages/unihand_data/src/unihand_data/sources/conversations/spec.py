@@ -31,15 +31,19 @@ FormName = Literal[
 ]
 #: how geometry stands inside the texts (``geometry_text.py``)
 TextGeometry = Literal["none", "unit_box", "tuples", "ref_box", "pixel_json", "traces"]
+#: four numbers of a box: two corners, first corner and sides, or centre and sides; ``detect``: what the row's boxes fit
+BoxOrder = Literal["xyxy", "xywh", "cxcywh", "detect"]
 
 
 class GeometrySpec(Settings):
-    """Conventions of the numbers. ``size`` is the picture they are about, where one size holds for the corpus."""
+    """Conventions of the numbers. ``size`` is the picture they are about, where one size holds for the corpus. ``of``:
+    which picture positions are of in a row with several; ``only`` refuses such rows."""
 
     text: TextGeometry = "none"
     unit: CoordUnit | Literal["detect_percent"] = "unit"
     frame: Frame = "original"
-    box: Literal["xyxy", "xywh", "detect"] = "xyxy"
+    box: BoxOrder = "xyxy"
+    of: Literal["only", "first"] = "only"
     size: tuple[int, int] | None = None
 
 
@@ -73,6 +77,10 @@ class CorpusSpec(Settings):
     )
     archives: list[str] = Field(default_factory=list, description="globs of archives that may hold the pictures")
     geometry: GeometrySpec = GeometrySpec()
+    geometry_also: list[GeometrySpec] = Field(
+        default_factory=list, description="further forms in the texts, of rows that come from another corpus"
+    )
+    coco: bool = Field(True, description="may hold pictures of COCO's training set; true where it is not known")
     strip: list[str] = Field(default_factory=list, description="regexes of format instructions that leave the question")
     columns_of: dict[str, str] = Field(default_factory=dict, description="column names, by the form's names")
     question: str = Field("", description="question template where the corpus has none; {label} is the phrase")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.conversations.geometry_text import take_out
+from unihand_data.sources.conversations.geometry_text import refuse_unread, take_out
 from unihand_data.sources.conversations.pictures import Finder
 from unihand_data.sources.conversations.spec import CorpusSpec
 from unihand_data.sources.conversations.talk import Role, Talk, Turn
@@ -45,12 +45,20 @@ def talk(spec: CorpusSpec, key: Any, turns: list[Turn]) -> Talk:
 
 
 def turn(role: Role, value: str, spec: CorpusSpec, where: str) -> Turn:
-    """A turn with its geometry taken out and, in a question, format instructions of the corpus left out."""
+    """A turn with its geometry taken out and, in a question, format instructions of the corpus left out.
+
+    Raises:
+        Reject: as :func:`take_out` and :func:`refuse_unread`.
+    """
     if role == "user":
         for expression in spec.strip:
             value = re.sub(expression, "", value)
         value = value.rstrip() if spec.strip else value
-    return Turn(role, take_out(value, spec.geometry, where))
+    parts = take_out(value, spec.geometry, where)
+    for form in spec.geometry_also:
+        parts = [p for part in parts for p in (take_out(part, form, where) if isinstance(part, str) else [part])]
+    refuse_unread(parts, where)
+    return Turn(role, parts)
 
 
 def turns_of(conversations: Any, spec: CorpusSpec, where: str) -> list[Turn]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from unihand_data.errors import Reason, Reject
+from unihand_data.sources.conversations.boxes import Corners, corners
 from unihand_data.sources.conversations.forms.common import column, listed, talk, text
 from unihand_data.sources.conversations.pictures import Finder
 from unihand_data.sources.conversations.refer import HELD_OUT_SPLITS
@@ -51,8 +52,7 @@ def refer(row: dict[str, Any], spec: CorpusSpec, finder: Finder, where: str) -> 
 def pixel_box(row: dict[str, Any], spec: CorpusSpec, finder: Finder, where: str) -> Talk:
     """One expression and one box in pixels, as the YAML orders its numbers."""
     label = text_of(need(row, column(spec, "label"), where), where)
-    values = _four(need(row, column(spec, "box"), where), where)
-    shape = _xywh(values, where) if spec.geometry.box == "xywh" else [(values[0], values[1]), (values[2], values[3])]
+    (shape,) = corners([_four(need(row, column(spec, "box"), where), where)], spec.geometry.box, where, side=None)
     size = None if spec.geometry.size is None else (float(spec.geometry.size[0]), float(spec.geometry.size[1]))
     mark = Mark("box", [shape], "pixel", label=label, show_label=True, size=size)
     picture = finder.embedded(need(row, column(spec, "image"), where), where)
@@ -163,9 +163,8 @@ def _four(values: Any, where: str) -> list[float]:
     return [number(v, f"{where}: the box") for v in row]
 
 
-def _xywh(values: Any, where: str) -> list[tuple[float, float]]:
-    x, y, w, h = _four(values, where)
-    return [(x, y), (x + w, y + h)]
+def _xywh(values: Any, where: str) -> Corners:
+    return corners([_four(values, where)], "xywh", where, side=None)[0]
 
 
 def _pairs(values: Any, where: str) -> list[tuple[float, float]]:

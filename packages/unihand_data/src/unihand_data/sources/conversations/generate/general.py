@@ -114,6 +114,8 @@ def finevision(c: Corpus) -> None:
         rows += [low, {**rows[0], "images": [{"bytes": c.good(299).encoded()[:300], "path": None}]}]
         c.refused("low_rating")
         c.refused("truncated")
+        rows.append({**rows[0], "texts": [{"user": "Where is it?", "assistant": "<box>[[1, 2, 30, 40]]</box>"}]})
+        c.refused("coord_frame_ambiguous")
     c.parquet("syn/train-00000-of-00001.parquet", rows, columns)
 
 

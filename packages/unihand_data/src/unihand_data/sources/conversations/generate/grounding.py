@@ -50,15 +50,26 @@ def _points(picture: Still) -> str:
 
 
 def refspatial(c: Corpus) -> None:
+    """Points in one picture, choices between two. Points in a row of two pictures do not say in which they are."""
     rows: list[dict[str, Any]] = []
-    for i in range(c.rows):
-        pictures = [c.good(500 + i)] if i % 3 else [c.good(500 + i), c.good(550 + i)]
+
+    def row(i: int, pictures: list[Still], question: str, answer: str) -> dict[str, Any]:
         names = [c.lay(f"2D/image/{i}_{k}.jpg", p.encoded()) for k, p in enumerate(pictures)]
-        question = "<image>\n" * len(names) + f"Point to every thing in picture {i}." + _SUFFIX
-        rows.append({"id": i, "image": names, "depth": [n.replace("image", "depth") for n in names],
-                     "conversations": ask(question, _points(pictures[0]))})  # fmt: skip
-        c.written([("point", pictures[0].unit_centre(t)) for t in pictures[0].things], tolerance=6e-4)
+        return {"id": i, "image": names, "depth": [n.replace("image", "depth") for n in names],
+                "conversations": ask("<image>\n" * len(names) + question, answer)}  # fmt: skip
+
+    for i in range(c.rows):
+        first = c.good(500 + i)
+        if i % 3 == 0:
+            rows.append(row(i, [first, c.good(550 + i)], f"Which view is nearer in {i}? (A) 1 (B) 2", "(A)"))
+            c.written()
+        else:
+            rows.append(row(i, [first], f"Point to every thing in picture {i}." + _SUFFIX, _points(first)))
+            c.written([("point", first.unit_centre(t)) for t in first.things], tolerance=6e-4)
     if c.defects:
+        two = [c.good(591), c.good(592)]
+        rows.append(row(89, two, "Point to every thing." + _SUFFIX, _points(two[0])))
+        c.refused("coord_frame_ambiguous")
         one = c.lay("2D/image/one.jpg", c.good(590).encoded())
         rows.append({"image": [one], "depth": [], "conversations": ask("<image>\nPoint." + _SUFFIX, "[(1.3, 0.5)]")})
         c.refused("coord_out_of_range")
@@ -77,7 +88,8 @@ def robopoint(c: Corpus) -> None:
         name = c.lay(f"images/region_ref/{i}.png", picture.encoded("PNG"))
         thing = picture.things[-1]
         if i % 2:
-            box = ", ".join(f"{v:.3f}" for v in picture.unit_box(thing))
+            x0, y0, x1, y1 = picture.unit_box(thing)
+            box = ", ".join(f"{v:.3f}" for v in ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0))
             rows.append({"id": f"lvis_{i}", "image": name.removeprefix("images/"), "conversations": ask(
                 f"<image>\nFind all instances of {thing.phrase} in picture {i}." + _SUFFIX, f"[({box})]")})  # fmt: skip
             c.written([("box", picture.unit_box(thing))], tolerance=6e-4)
@@ -93,10 +105,15 @@ def robopoint(c: Corpus) -> None:
             {"id": f"{i}", "image": name.removeprefix("images/"), "conversations": ask(f"<image>\n{question}", answer)}
         )
         c.written()
+    picture = c.good(680)
+    name = c.lay("images/vg/VG_100K/1.jpg", picture.encoded()).removeprefix("images/")
+    text = ", ".join(f"{v:.2f}" for v in _padded(picture, picture.unit_box(picture.things[0])))
+    rows.append({"id": "vg", "image": name, "conversations": ask(f"<image>\nWhat is at [{text}]?", "A thing.")})
+    c.written([("box", picture.unit_box(picture.things[0]))], tolerance=0.02)  # as LLaVA-v1.5 has it: padded
     if c.defects:
         name = c.lay("images/amb.jpg", c.good(690).encoded()).removeprefix("images/")
-        rows.append({"image": name, "conversations": ask("<image>\nFind it.", "[(0.50, 0.50, 0.20, 0.30)]")})
-        c.refused("coord_frame_ambiguous")
+        rows.append({"image": name, "conversations": ask("<image>\nFind it.", "[(0.05, 0.10, 0.30, 0.40)]")})
+        c.refused("coord_frame_ambiguous")  # no centre of a box of that size
     c.json("robopoint_1432k.json", rows)
 
 
