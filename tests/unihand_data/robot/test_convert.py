@@ -9,9 +9,11 @@ from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.derive import next_state, sticky
 from unihand_data.curate.robot.invert import raw_columns
 from unihand_data.curate.robot.rows import RobotClip, episode_id, language_rows, robot_episode
-from unihand_data.curate.robot.signature import motion_signature
+from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
+from unihand_data.jobs.robot_config import RobotSettings
 from unihand_data.shards import codec
+from unihand_data.shards.tokens import TokenCounter
 from unihand_data.space import displacement, rotations
 
 TURNED = {"base_to_world": [[0, -1, 0], [1, 0, 0], [0, 0, 1]]}
@@ -166,19 +168,6 @@ def test_bad_numbers_are_rejected_by_name(arm, change, reason):
     assert episode.item.uri in error.value.message
 
 
-def test_a_copy_with_rounding_has_a_common_key_and_other_motions_do_not(arm):
-    spec = arm.spec()
-    first = motion_signature(convert(arm.episode(1), spec), "franka")
-    copy = arm.episode(1)
-    copy.columns = {k: np.asarray(v, np.float16).astype(float) for k, v in copy.columns.items()}
-    again = motion_signature(convert(copy, spec), "franka")
-    other = motion_signature(convert(arm.episode(2), spec), "franka")
-    assert set(first["bands"]) & set(again["bands"])
-    assert np.abs(np.array(first["vector"]) - again["vector"]).max() < 0.01
-    assert np.abs(np.array(first["vector"]) - other["vector"]).max() > 0.05
-    assert not set(first["bands"]) & set(motion_signature(convert(arm.episode(1), spec), "ur5e")["bands"])
-
-
 def test_words_of_all_levels_keep_their_spans(arm):
     rows = row_of(arm.episode(1), arm.spec()).language
     assert {r.level for r in rows} == {"task", "subtask"}
@@ -216,3 +205,55 @@ def test_a_quaternion_next_to_a_half_turn_comes_back_with_its_own_sign(arm):
     )
     back = raw_columns(stored(row_of(episode, spec)), spec, "state")["rotation"]
     assert np.allclose(np.float32(back), np.float32(episode.columns["pose"][:, 3:]), atol=1e-6)
+
+
+def ticks(hz: float, steps: int = 120, jitter: float = 0.0) -> np.ndarray:
+    return np.arange(steps) / hz + jitter * np.random.default_rng(0).uniform(-1, 1, steps)
+
+
+@pytest.mark.parametrize(
+    ("declared", "stamped", "measured", "rate"),
+    [
+        (20, None, 19.7, 20.0),  # the data-set file knows better
+        (None, 30.0, 29.97, 30.0),
+        (None, 30000 / 1001, 29.99, 30000 / 1001),
+        (None, 30.0, 29.0, 29.0),  # not the stamp's: what was measured
+        (None, None, 14.95, 15.0),
+        (None, None, 10.08, 10.0),
+        (None, None, 12.5, 12.5),
+        (None, None, 30000 / 1001, 30000 / 1001),
+        (None, None, 29.98, 30.0),
+        (None, None, 17.3, 17.3),
+    ],
+)
+def test_the_rate_is_the_stated_one_where_the_clock_agrees_with_it(arm, declared, stamped, measured, rate):
+    episode = arm.episode(1)
+    episode.timestamps = ticks(measured)
+    motion = convert(episode, arm.spec(rate_hz=declared), stamped)
+    assert motion.rate_hz == pytest.approx(rate, rel=1e-9)
+    assert motion.figures["measured_hz"] == pytest.approx(measured)
+    assert motion.figures["rate_off"] == pytest.approx(measured / rate - 1, abs=1e-9)
+    assert np.allclose(motion.times, episode.timestamps), "times stay the data set's own"
+
+
+def test_a_jittering_clock_has_the_rate_of_its_stamp(arm):
+    episode = arm.episode(1)
+    episode.timestamps = ticks(20.0, jitter=0.002) + 0.01
+    assert convert(episode, arm.spec(rate_hz=None), 20.0).rate_hz == 20.0
+
+
+def test_without_a_clock_the_stamp_is_the_rate(arm):
+    episode = arm.episode(1)
+    episode.timestamps = None
+    assert convert(episode, arm.spec(rate_hz=None), 25.0).rate_hz == 25.0
+    with pytest.raises(Reject):
+        convert(episode, arm.spec(rate_hz=None))
+
+
+def test_every_start_to_the_last_known_action_is_in_the_index(arm):
+    settings = RobotSettings().tasks
+    for actions in (arm.spec().action, []):
+        row = row_of(arm.episode(1), arm.spec(action=actions))
+        starts = [(s.start_frame, s.frames_available) for s in build_samples(row, settings, TokenCounter())]
+        last = row.frames - 1 if actions else row.frames - 2  # the last realised step leads nowhere
+        assert starts == [(t, row.frames - t) for t in range(last + 1)]

@@ -25,6 +25,8 @@ class RobotSettings(Settings):
     """Settings of ``pipelines/robot_manipulation.py``. Content hash and ids depend on everything but runtime fields.
 
     The paper trains robots on motion generation; the other two task families are for human rows (5.2.2) and off here.
+    Every start frame with a known action is listed, to the last (docs/contract.md, section 2): a chunk that runs past
+    the end is masked there when it is cut.
     """
 
     dataset: str | None = runtime_field(None)  # name or path of a data-set YAML; null: found by fingerprint
@@ -32,6 +34,6 @@ class RobotSettings(Settings):
     outliers: OutlierSettings = OutlierSettings()
     idle: IdleSettings = IdleSettings()
     video: RobotVideoSettings = RobotVideoSettings()
-    tasks: TaskSettings = TaskSettings(description=False, continuation=False)
+    tasks: TaskSettings = TaskSettings(min_future_s=0.0, description=False, continuation=False)
     tokens: TokenSettings = runtime_field(TokenSettings())
     runner: RunnerSettings = runtime_field(RunnerSettings())

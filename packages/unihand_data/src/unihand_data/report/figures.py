@@ -67,6 +67,8 @@ STAGES: dict[str, dict[str, Shown]] = {
         "reliability": Shown("reliability"),
         "outlier_steps": Shown("steps masked as outliers"),
         "idle_share": Shown("share of the episode that is idle"),
+        "rate_off": Shown("rate of the clock's median interval over the row's, less one", " %", 1e2),
+        "gap_steps": Shown("steps over a gap of the clock, masked"),
     },
     "Relevance": {
         "score": Shown("manipulation score by motion", limit="relevance.min_score"),

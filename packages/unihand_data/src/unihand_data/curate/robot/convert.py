@@ -30,6 +30,11 @@ _TARGETS = (
     "right_gripper", "left_gripper", "right_hand", "right_hand_extension", "left_hand", "left_hand_extension",
     "right_arm", "left_arm", "head", "waist", "lift", "torso", "neck",
 )  # fmt: skip
+#: a measured rate within this share of a stated one is that rate
+SAME_RATE = 0.01
+#: usual rates of controllers and cameras, Hz, and the NTSC ones beside them, which only a clock this exact tells apart
+USUAL_HZ = (1.0, 2.0, 3.0, 5.0, 10.0, 12.5, 15.0, 20.0, 24.0, 25.0, 30.0, 50.0, 60.0, 80.0, 100.0, 120.0, 200.0)
+NTSC_HZ, NTSC_EXACT = (24000 / 1001, 30000 / 1001, 60000 / 1001), 2e-4
 
 
 @dataclass
@@ -85,8 +90,11 @@ def raw_blocks(raw: dict[str, np.ndarray], spec: RobotSpec, kind: VectorKind, wh
     return out
 
 
-def convert(episode: RobotEpisode, spec: RobotSpec) -> RobotMotion:
+def convert(episode: RobotEpisode, spec: RobotSpec, stamped_hz: float | None = None) -> RobotMotion:
     """State, action and masks of an episode.
+
+    Args:
+        stamped_hz: rate that the container states for the data set (``Found.fps``).
 
     Raises:
         Reject: missing_field, wrong_type, bad_value, contradiction, too_short: named by file, block and mend.
@@ -96,7 +104,7 @@ def convert(episode: RobotEpisode, spec: RobotSpec) -> RobotMotion:
     steps = episode.steps
     if steps < 2:
         raise Reject(Reason.TOO_SHORT, f"{where}: {steps} steps; an action needs two", frames=steps)
-    times, rate = clock(episode, spec)
+    times, rate, figures = clock(episode, spec, stamped_hz)
     blocks = raw_blocks(raw, spec, "state", where)
     state = _unified(layout, blocks, "state", where)
     dense, dense_ok = _dense(state, steps)
@@ -130,13 +138,20 @@ def convert(episode: RobotEpisode, spec: RobotSpec) -> RobotMotion:
         action_source=groups,
         raw_extra=extra,
         raw_to_world=raw_to_world,
-        figures={"gap_steps": float(gap.sum())},
+        figures={"gap_steps": float(gap.sum()), **figures},
     )
 
 
-def clock(episode: RobotEpisode, spec: RobotSpec) -> tuple[np.ndarray, float]:
-    """Times (T,) s, first 0, and the true rate. The data set's own clock, or the declared rate where it has none (or
-    where the YAML says that the stamp is wrong).
+def clock(
+    episode: RobotEpisode, spec: RobotSpec, stamped_hz: float | None = None
+) -> tuple[np.ndarray, float, dict[str, float]]:
+    """Times (T,) s, first 0, the true rate, and figures about it.
+
+    Times are the data set's own clock, or steps of the rate where it has none (or where the YAML says that the stamp is
+    wrong). The rate is the YAML's; else the container's stamp, where the clock's median interval agrees with it to
+    within ``SAME_RATE``; else, without a stamp, the usual rate (``USUAL_HZ``) that the median is as near to; else the
+    median itself. So all episodes of a set have one rate however their clocks jitter. Figures: ``measured_hz`` of the
+    median interval, and ``rate_off``, its ratio to the rate less 1.
 
     Raises:
         Reject: MISSING_FIELD (neither), BAD_VALUE (a clock that does not advance), CONTRADICTION (a clock more than a
@@ -144,9 +159,9 @@ def clock(episode: RobotEpisode, spec: RobotSpec) -> tuple[np.ndarray, float]:
     where, declared = episode.item.uri, spec.rate_hz
     t = episode.timestamps
     if t is None or spec.paths.get("clock") == "declared":
-        if declared is None:
+        if (stated := declared or stamped_hz) is None:
             raise Reject(Reason.MISSING_FIELD, f"{where}: no timestamps, and {spec.name} declares no rate_hz")
-        return np.arange(episode.steps) / declared, declared
+        return np.arange(episode.steps) / stated, stated, {}
     t = np.asarray(t, np.float64)
     if t.shape != (episode.steps,) or not np.isfinite(t).all():
         raise Reject(Reason.BAD_VALUE, f"{where}: timestamps are {t.shape} for {episode.steps} steps, or not finite")
@@ -163,7 +178,20 @@ def clock(episode: RobotEpisode, spec: RobotSpec) -> tuple[np.ndarray, float]:
             f"{where}: the clock runs at {measured:.3g} Hz, {spec.name} declares {declared:g} Hz; mend rate_hz, or say "
             "paths: {clock: declared} where the stamp is known to be wrong",
         )
-    return t - t[0], declared or measured
+    rate = declared or _nominal(measured, stamped_hz)
+    return t - t[0], rate, {"measured_hz": measured, "rate_off": measured / rate - 1}
+
+
+def _nominal(measured: float, stamped_hz: float | None) -> float:
+    """The rate that a measured one stands for."""
+
+    def off(hz: float) -> float:
+        return abs(measured / hz - 1)
+
+    if stamped_hz is None and off(exact := min(NTSC_HZ, key=off)) <= NTSC_EXACT:
+        return exact
+    nearest = stamped_hz or min(USUAL_HZ, key=off)
+    return nearest if off(nearest) <= SAME_RATE else measured
 
 
 def _unified(layout: Embodiment, blocks: dict[str, np.ndarray], kind: VectorKind, where: str, **more: dict) -> Unified:

@@ -220,7 +220,8 @@ def view_words(spec: RobotSpec, announced: tuple[str, ...], more: tuple[str, ...
             out[key] = spec.views[at].view
         else:
             numbered.append((key not in announced, "depth" in key.lower(), at, key))
-    fixed, colours = set(out.values()), {}
+    fixed = set(out.values())
+    colours: dict[str, str] = {}
     free = (word for i in range(1, len(numbered) + len(fixed) + 1) if (word := f"third_{i}") not in fixed)
     for _, depth, _, key in sorted(numbered):
         stem = re.sub(r"depth|rgb|colou?r|images?|[^a-z0-9]", "", key.lower())

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode
 from unihand_data.sources.robot.readers.hdf5_files import MANY, SIDE, File, Looked, files_of, look, places_of, refused
 from unihand_data.sources.robot.readers.hdf5_layouts import BY_NAME, Contents, contents_of
-from unihand_data.sources.robot.readers.hdf5_views import views_of
+from unihand_data.sources.robot.readers.hdf5_views import beside, views_of
 from unihand_data.sources.robot.readers.hdf5_words import Language, words_of
 from unihand_data.sources.robot.spec import RobotSpec
 
@@ -43,7 +44,11 @@ class Hdf5Reader:
 
     @classmethod
     def find(cls, root: str, files: list[str]) -> list[Found]:
-        return [f for below, mine in files_of(files).items() for f, _ in _sets(root, below, mine)]
+        return [
+            replace(f, views=(*f.views, *beside(files, below))) if f.layout == "agibot" else f
+            for below, mine in files_of(files).items()
+            for f, _ in _sets(root, below, mine)
+        ]
 
     def __init__(self, root: str, found: Found, spec: RobotSpec) -> None:
         self.root, self.found, self.spec = root, found, spec

@@ -106,6 +106,15 @@ def _agibot(
     return views, losses
 
 
+def beside(files: list[str], below: str) -> tuple[str, ...]:
+    """Cameras that lie beside the files of a whole AgiBot tree, whichever of them an episode has."""
+    tree = re.compile(
+        rf"{re.escape(f'{below}/'.lstrip('/'))}observations/[^/]+/[^/]+/(videos/(.+)\.mp4|depth/head_.+\.png)"
+    )
+    found = (m for name in files if (m := tree.fullmatch(name)))
+    return tuple(sorted({m[2] or "head_depth" for m in found}))
+
+
 def _number(name: str) -> int:
     return int(re.findall(r"\d+", name)[-1])
 
