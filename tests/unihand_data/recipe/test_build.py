@@ -137,31 +137,6 @@ def test_a_fraction_takes_whole_recordings_by_hash(make, tmp_path):
     assert half["by_source"]["arm_set"]["taken"]["episodes"] == 60 - half["left_out"]["rows"]["fraction"] / 2
 
 
-def test_copies_across_directories_and_sources_are_taken_once(make, tmp_path):
-    signature = {"bands": ["0a", "0b"], "vector": [1.0, 2.0, 3.0], "duration": 2.0}
-    near = {"bands": ["0c", "0b"], "vector": [1.0, 2.0, 3.001], "duration": 2.0}
-    far = {"bands": ["0a", "0d"], "vector": [-3.0, 2.0, 0.0], "duration": 2.0}
-    first = [
-        make.episode("a", provenance={"motion_signature": signature}),
-        make.episode("b", provenance={"motion_signature": signature}),  # same source: a repeated demonstration
-        make.episode("c"),
-    ]
-    second = [
-        make.episode("a2", source="copy", recording_id="rec-c"),  # a re-upload by recording
-        make.episode("b2", source="copy", provenance={"motion_signature": near}),
-        make.episode("d2", source="copy", provenance={"motion_signature": far}),
-        make.episode("e2", source="copy", embodiment="so101", provenance={"motion_signature": near}),
-        make.episode("c"),
-    ]
-    one, two = make.write(tmp_path / "one", first), make.write(tmp_path / "two", second)
-    found = made([one, two], tmp_path / "r", robot_frame_share=None)
-    assert found["left_out"]["rows"] == {"near_duplicate": 1, "same_id": 1, "same_recording": 1}
-    assert found["by_source"]["arm_set"]["taken"]["episodes"] == 3
-    assert found["by_source"]["copy"]["taken"]["episodes"] == 2
-    off = {"recordings": False, "near_distance": None, "conversations": False}
-    assert made([one, two], tmp_path / "r", duplicates=off)["left_out"]["rows"] == {"same_id": 1}
-
-
 def test_a_conversation_is_a_duplicate_when_all_its_questions_were_asked_about_its_images(make, tmp_path):
     a, b = make.picture(1), make.picture(2)
     first = [make.talk("1", a, "What is it?"), make.talk("2", a, "Where is it?")]
@@ -298,9 +273,50 @@ def test_licences_that_may_not_leave_can_be_left_out(make, tmp_path):
         make.episode("a", domain="human"),
         make.episode("b", domain="human", licence="CC-BY-NC-4.0", shareable=False),
     ]
-    directory = make.write(tmp_path / "d", rows)
-    assert made([directory], tmp_path / "r", only_shareable=True)["left_out"]["rows"] == {"licence": 1}
-    assert made([directory], tmp_path / "r", exclude_licences=["CC0-1.0"])["totals"]["taken"]["episodes"] == 1
+    picture = make.picture(1)
+    talks = [
+        make.talk("open", picture, "what?", shareable=True),
+        make.talk("closed", picture, "where?", licence="CC-BY-NC-4.0", shareable=False),
+        make.talk("unsaid", picture, "who?"),
+    ]
+    directory = make.write(tmp_path / "d", rows, talks, [picture])
+    found = made([directory], tmp_path / "r", only_shareable=True)
+    assert found["left_out"]["rows"] == {"licence": 3}
+    assert found["by_source"]["llava"]["taken"]["conversations"] == 1
+    assert f"1 conversations of {directory} do not say whether they may leave" in " ".join(found["notes"])
+    without = made([directory], tmp_path / "r", exclude_licences=["CC0-1.0"])["totals"]["taken"]
+    assert (without["episodes"], without["conversations"]) == (1, 1)
+
+
+def test_a_licence_to_exclude_that_no_row_has_is_refused_with_those_there_are(make, tmp_path):
+    directory = make.write(tmp_path / "d", [make.episode("a", domain="human")])
+    with pytest.raises(SettingsError, match=r"exclude_licences: no row has the licence 'CC0'; there are 'CC0-1.0'"):
+        build([directory], tmp_path / "r", RecipeSettings(exclude_licences=["CC0-1.0", "CC0"]))
+    assert not list((tmp_path / "r").rglob("*.samples"))
+
+
+def test_a_directory_older_than_the_column_counts_its_conversations_as_not_shareable_until_they_are_written_again(
+    make, tmp_path
+):
+    import lance
+
+    picture = make.picture(1)
+    directory = make.write(tmp_path / "d", (), [make.talk("1", picture, "what?", shareable=True)], [picture])
+    table = lance.dataset(f"{directory}/conversations.lance")
+    table.drop_columns(["shareable"])
+    catalogue_of = json.loads((tmp_path / "d/manifest.json").read_text())
+    tag = catalogue_of["tags"][-1]
+    tag["state"]["conversations"] = table.version
+    table.tags.update(tag["name"], table.version)
+    (tmp_path / "d/manifest.json").write_text(json.dumps(catalogue_of))
+    with ShardReader(directory) as reader:
+        assert reader.conversation(reader.conversation_ids[0]).shareable is None
+    with pytest.raises(SettingsError, match="nothing to draw"):
+        build([directory], tmp_path / "r", RecipeSettings(only_shareable=True))
+    made([directory], tmp_path / "r")
+    make.write(tmp_path / "d", (), [make.talk("2", picture, "where?", shareable=True)], [picture])
+    found = made([directory], tmp_path / "r", only_shareable=True)
+    assert found["by_source"]["llava"]["taken"]["conversations"] == 1
 
 
 def test_recipe_yaml_is_plain_yaml(recipe):

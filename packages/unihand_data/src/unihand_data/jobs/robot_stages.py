@@ -13,7 +13,7 @@ from unihand_data.curate.robot.checks import check_episode
 from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.masks import idle_spans, mask_outliers
 from unihand_data.curate.robot.rows import RobotClip, episode_id, language_rows, robot_episode, shown_and_said
-from unihand_data.curate.robot.signature import motion_signature
+from unihand_data.curate.robot.signature import motion_signature, recorded_path
 from unihand_data.curate.robot.views import StoredSources, ViewStore
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
@@ -76,9 +76,9 @@ class ConvertEpisode(_Stage):
 
     def __call__(self, unit: Unit) -> list[Unit]:
         spec, episode = _Opener.open(self.source, unit.id, unit.body)
-        motion = convert(episode, spec)
+        motion = convert(episode, spec, self.source.sets[unit.body.payload["set"]].found.fps)
         check_episode(spec, motion, unit.uri, self.settings.checks)
-        signature = motion_signature(motion, spec.embodiment)
+        signature = motion_signature(motion, recorded_path(episode.columns, episode.facts.get("split_group", "")))
         motion.figures |= mask_outliers(motion, self.settings.outliers)
         events = idle_spans(motion, self.settings.idle)
         motion.figures["idle_share"] = sum(e.t1 - e.t0 for e in events) / (motion.times[-1] + 1 / motion.rate_hz)
@@ -95,6 +95,8 @@ class ConvertEpisode(_Stage):
             "facts": episode.facts,
             "motion_signature": signature,
         }
+        if spec.max_weight is not None:
+            provenance["max_weight"] = spec.max_weight
         used = spec.features()
         if undeclared := sorted(set(episode.columns) - used):
             provenance["undeclared_features"] = undeclared

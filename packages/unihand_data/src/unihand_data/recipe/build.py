@@ -15,7 +15,15 @@ from unihand_data.recipe.compose import compose
 from unihand_data.recipe.directory import ShardDir
 from unihand_data.recipe.index import IndexWriter
 from unihand_data.recipe.rows import load_rows
-from unihand_data.recipe.select import SampleStream, choose_rows, eligible_frames, kept_frames, kept_share, look_at
+from unihand_data.recipe.select import (
+    SampleStream,
+    choose_rows,
+    eligible_frames,
+    idle_robot_frames,
+    kept_frames,
+    kept_share,
+    look_at,
+)
 from unihand_data.recipe.settings import RecipeSettings
 from unihand_data.shards.tokens import ESTIMATE
 
@@ -36,16 +44,17 @@ def build(
     places = [d.store.url for d in directories]
     if len(set(places)) < len(places):
         raise SettingsError(f"--input {next(p for p in places if places.count(p) > 1)} is given twice")
-    rows = load_rows(directories)
+    idle = settings.idle
+    rows = load_rows(directories, None if idle.rule == "keep" else idle.chunk_s)
     selection = choose_rows(rows, settings)
     share = kept_share(rows, selection, settings.human_rate_hz)
     account = Account()
-    account.count_rows(rows, kept_frames(rows, share))
+    account.count_rows(rows, kept_frames(rows, share, idle.share))
     look_at(directories, rows, account)
     work = Path(output) / INDEX / f"making-{os.getpid()}"
     try:
         with IndexWriter(work) as writer:
-            stream = SampleStream(rows, share, account, writer)
+            stream = SampleStream(rows, share, account, writer, idle.share)
             for number, directory in enumerate(directories):
                 stream.directory(number, directory)
             digests = writer.digests()
@@ -54,6 +63,7 @@ def build(
             settings, selection, account, strata,
             directories=[{"path": d.store.url, **d.identity} for d in directories], digests=digests,
             templates=list(stream.templates), eligible=eligible_frames(rows),
+            notes=rows.notes, hints=rows.max_weight, idle=idle_robot_frames(rows),
             estimated=any(d.manifest.tokenizer == ESTIMATE for d in directories),
         )  # fmt: skip
         recipe["recipe"] = recipe_file.content_hash(recipe)

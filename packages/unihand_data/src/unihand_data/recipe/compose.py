@@ -42,16 +42,21 @@ def compose(
     templates: Sequence[str],
     eligible: int,
     estimated: bool,
+    notes: Sequence[str] = (),
+    hints: Mapping[str, float] | None = None,
+    idle: int = 0,
 ) -> dict[str, Any]:
     """The recipe without its hash.
 
     Args:
         directories: path and identity of each. digests: of each stratum's records. eligible: robot frames that the
-            selection of frames chose from. estimated: whether text tokens are an estimate.
+            selection of frames chose from, ``idle`` of them such at which nothing happens. estimated: whether text
+            tokens are an estimate. notes: what reading the inputs found. hints: source -> ``max_weight`` of its
+            data-set file.
     """
     found = {k.source for k in account.found}
     mass = masses(strata, account, settings)
-    weights = weigh(mass, settings, found)
+    weights = weigh(mass, settings, found, hints)
     try:
         shares = [float(f"{p:.12g}") for p in weights.share]  # as they are written
         draws = draws_per_cycle(shares, settings.cycle)
@@ -91,6 +96,7 @@ def compose(
                 "floor_hz": selection.floor_hz,
                 "floor_share": round(selection.floor_share, 6),
                 "floor_wins": selection.floor_wins,
+                "idle_share": round(idle / eligible, 6) if eligible else None,
             },
             "tokens_estimated": estimated,
         },
@@ -101,7 +107,7 @@ def compose(
             "rows": dict(sorted(account.rows_left_out.items())),
             "samples": dict(sorted(account.samples_left_out.items())),
         },
-        "notes": _notes(weights, selection, listed, settings),
+        "notes": [*notes, *_notes(weights, selection, listed, settings)],
         "by_licence": {k: {"hours_taken": round(v, 6)} for k, v in account.licences.items()},
     }
 

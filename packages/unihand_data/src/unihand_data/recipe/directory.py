@@ -40,6 +40,10 @@ class ShardDir:
         """Batches of ``episodes`` or ``conversations`` in row order."""
         yield from tables.batches(self._table(table), columns, where=where, rows=batch)
 
+    def has(self, table: str, column: str) -> bool:
+        """Whether the table has this column; directories of older versions lack later ones."""
+        return column in self._table(table).schema.names
+
     def take(self, table: str, rows: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """A few rows by number."""
         return self._table(table).take(list(rows), columns=list(columns)).to_pylist()

@@ -41,16 +41,22 @@ class Selection:
         return np.minimum(1.0, max(self.floor_hz, self.rate_hz) / rate)
 
 
-def solve(frames: Mapping[float, int], wanted: float | None, floor_hz: float) -> Selection:
+def solve(
+    frames: Mapping[float, float], wanted: float | None, floor_hz: float, total: float | None = None
+) -> Selection:
     """The rate for robot frames per source rate (Hz -> frames).
+
+    Args:
+        frames: that may be kept. total: what shares are of; None: these frames. More where idle ones are skipped.
 
     Exact: the kept number is piecewise linear in r with its knots at the source rates.
     """
     rates = np.array(sorted(frames), np.float64)
     counts = np.array([frames[r] for r in rates], np.float64)
-    total = counts.sum()
-    if wanted is None or not total:
-        return Selection(float("inf"), floor_hz, wanted, 1.0, 1.0, False)
+    total = float(counts.sum()) if total is None else total
+    most = float(counts.sum()) / total if total else 1.0
+    if wanted is None or not counts.sum():
+        return Selection(float("inf"), floor_hz, wanted, most, most, False)
 
     def share(r: float) -> float:
         return float((counts * np.minimum(1.0, r / rates)).sum() / total)
@@ -58,8 +64,8 @@ def solve(frames: Mapping[float, int], wanted: float | None, floor_hz: float) ->
     floor_share = share(floor_hz)
     if floor_share >= wanted:
         return Selection(floor_hz, floor_hz, wanted, floor_share, floor_share, floor_share > wanted)
-    if wanted >= 1:
-        return Selection(float("inf"), floor_hz, wanted, 1.0, floor_share, False)
+    if wanted >= most:
+        return Selection(float("inf"), floor_hz, wanted, most, floor_share, False)
     knots = [float(r) for r in rates if share(r) < wanted]
     low = max(knots, default=0.0)  # between this knot and the next the kept number grows by `slope` per Hz
     slope = float((counts / rates)[rates > low].sum() / total)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 
 from unihand_data.curate.conversations.rows import normalised
 from unihand_data.recipe.directory import ShardDir, check_ids
+from unihand_data.recipe.idle import IdleFrames, Spans, all_idle, idle_frames
+from unihand_data.recipe.motions import MotionReader, Motions
 from unihand_data.shards.id_index import IdIndex, id_keys
 
 EPISODE_COLUMNS = (
     "episode_id", "parent_id", "recording_id", "source", "domain", "origin", "embodiment", "licence", "shareable",
-    "split", "rate_hz", "frames", "duration_s", "language",
+    "split", "rate_hz", "frames", "duration_s", "language", "events",
 )  # fmt: skip
 
 
@@ -35,21 +37,15 @@ class Kind(NamedTuple):
 
 
 @dataclass
-class Signature:
-    """Of a robot episode's motion: two of one embodiment with a common band and close vectors are near duplicates."""
-
-    row: int
-    bands: list[int]
-    vector: np.ndarray
-    duration: float
-
-
-@dataclass
 class Rows:
     """Episodes and conversations, in the order of the inputs. All arrays are (R,).
 
     ``kind`` indexes ``kinds``; ``parent`` is the row a mirror twin was made from (-1: none); ``recording`` is a hash of
     the recording (for a conversation its own id). ``left_out`` names why a row is not trained on, "" where it is.
+    ``motions`` are the signatures of robot episodes, ``regroup`` (2, G) rows and what they share a split with beyond
+    their recording, ``idle`` start frames at which nothing happens. ``max_weight``: source -> the cap its data-set file
+    hints at. ``unsaid``: directory -> conversations that do not say whether they may leave the machine (they count as
+    not ``shareable``). ``notes``: what a person should know.
     """
 
     kinds: list[Kind]
@@ -68,7 +64,12 @@ class Rows:
     said: np.ndarray  # text tokens (bytes / 4) of an episode's sentences, each once and without paraphrases
     starts: dict[tuple[int, str], int]  # (directory, table) -> first row
     lookups: dict[tuple[int, str], IdIndex]
-    signatures: list[Signature] = field(default_factory=list)
+    motions: Motions = field(default_factory=Motions)
+    regroup: np.ndarray = field(default_factory=lambda: np.zeros((2, 0), "u8"))
+    idle: IdleFrames = field(default_factory=IdleFrames)
+    max_weight: dict[str, float] = field(default_factory=dict)
+    unsaid: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     questions: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.zeros(0, "u8"), np.zeros(0, np.int64)))
     left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
 
@@ -86,8 +87,11 @@ def text_hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def load_rows(directories: Sequence[ShardDir]) -> Rows:
-    """One pass over the light columns of every directory.
+def load_rows(directories: Sequence[ShardDir], idle_chunk_s: float | None = None) -> Rows:
+    """One pass over the light columns of every directory; of robot episodes also their provenance.
+
+    Args:
+        idle_chunk_s: seconds that a start frame's chunk lasts, to find idle ones; None: they are not looked for.
 
     Raises:
         ShardError: a table that cannot be read, or ids that are not the contract's.
@@ -98,9 +102,13 @@ def load_rows(directories: Sequence[ShardDir]) -> Rows:
         for batch in directory.rows("episodes", EPISODE_COLUMNS):
             collect.episodes(batch, directory.store.url)
         collect.end(number, "episodes")
-        collect.signatures_of(number, directory)
+        collect.provenance(number, directory)
+        if idle_chunk_s is not None:
+            start = collect.starts[number, "episodes"]
+            collect.idle.append(idle_frames(collect.spans, directory, start, idle_chunk_s))
         collect.begin(number, "conversations")
-        columns = ("conversation_id", "source", "pillar", "licence", "split", "media", "turns")
+        columns = ["conversation_id", "source", "pillar", "licence", "split", "media", "turns"]
+        columns += ["shareable"] if directory.has("conversations", "shareable") else []
         for batch in directory.rows("conversations", columns, batch=8192):
             collect.conversations(batch, directory.store.url)
         collect.end(number, "conversations")
@@ -113,7 +121,10 @@ class _Collect:
         self.parts: dict[str, list[np.ndarray]] = {}
         self.starts: dict[tuple[int, str], int] = {}
         self.lookups: dict[tuple[int, str], IdIndex] = {}
-        self.signatures: list[Signature] = []
+        self.motions = MotionReader()
+        self.spans = Spans()
+        self.idle: list[IdleFrames] = []
+        self.unsaid: Counter[str] = Counter()
         self.questions: list[np.ndarray] = []
         self.askers: list[np.ndarray] = []
         self.texts: list[pa.Array] = []
@@ -122,7 +133,7 @@ class _Collect:
 
     def begin(self, number: int, table: str) -> None:
         self.number, self.starts[number, table] = number, self.rows
-        self.texts, self.parents = [], []
+        self.texts, self.parents, self.spans = [], [], Spans()
 
     def end(self, number: int, table: str) -> None:
         """Index the ids of this table, then find the parents that twins name."""
@@ -137,6 +148,7 @@ class _Collect:
         n = batch.num_rows
         keys = zip(column["domain"], column["source"], column["origin"], column["embodiment"])
         self.parents.append(batch.column("parent_id"))
+        self.spans.add(batch.column("events"), self.rows - self.starts[self.number, "episodes"])
         self._add(
             n,
             ids=self._ids(batch.column("episode_id"), f"{url}: episode_id"),
@@ -155,11 +167,12 @@ class _Collect:
     def conversations(self, batch: pa.RecordBatch, url: str) -> None:
         n = batch.num_rows
         ids = self._ids(batch.column("conversation_id"), f"{url}: conversation_id")
-        records = batch.select(["source", "pillar", "licence", "split", "media", "turns"]).to_pylist()
+        records = batch.drop_columns(["conversation_id"]).to_pylist()
         for i, record in enumerate(records):
             asked = np.unique(np.array(question_hashes(record["media"], record["turns"]), np.uint64))
             self.questions.append(asked)
             self.askers.append(np.full(len(asked), self.rows + i))
+            self.unsaid[url] += record.get("shareable") is None
         self._add(
             n,
             ids=ids,
@@ -169,29 +182,24 @@ class _Collect:
             twin=np.zeros(n, bool),
             split=_words([r["split"] for r in records]),
             licence=_words([r["licence"] for r in records]),
-            shareable=np.ones(n, bool),
+            shareable=np.array([bool(r.get("shareable")) for r in records], bool),
             rate_hz=np.ones(n),
             frames=np.zeros(n, np.int64),
             hours=np.zeros(n),
             said=np.zeros(n, np.int64),
         )
 
-    def signatures_of(self, number: int, directory: ShardDir) -> None:
-        """``provenance.motion_signature`` of robot rows, where the job that wrote them made one."""
+    def provenance(self, number: int, directory: ShardDir) -> None:
+        """Motion signatures, split groups and hints of robot rows, where the job that wrote them left some."""
         start = self.starts[number, "episodes"]
         if not any(k.domain == "robot" for k in self.kinds):
             return
-        for batch in directory.rows("episodes", ["episode_id", "provenance"], "domain = 'robot'", batch=8192):
-            found = self.lookups[number, "episodes"].rows(batch.column("episode_id"))
-            for row, text in zip(found, batch.column("provenance").to_pylist()):
-                if '"motion_signature"' not in (text or ""):
-                    continue
-                given: dict[str, Any] | None = json.loads(text)["motion_signature"]
-                if given is None:  # a row without path and joints
-                    continue
-                bands = [int(b, 16) & (1 << 64) - 1 for b in given["bands"]]
-                vector = np.asarray(given["vector"], np.float32)
-                self.signatures.append(Signature(start + int(row), bands, vector, float(given["duration"])))
+        columns = ["episode_id", "embodiment", "source", "provenance"]
+        for batch in directory.rows("episodes", columns, "domain = 'robot'", batch=4096):
+            found = start + self.lookups[number, "episodes"].rows(batch.column("episode_id"))
+            rest = (batch.column(name).to_pylist() for name in columns[1:])
+            for row, embodiment, source, text in zip(found.tolist(), *rest):
+                self.motions.add(row, embodiment, source, text, directory.store.url)
 
     def _ids(self, ids: pa.Array, what: str) -> np.ndarray:
         check_ids(ids, what)
@@ -214,13 +222,17 @@ class _Collect:
         whole, real = np.zeros(0, np.int64), np.zeros(0)
         empty = {"ids": np.zeros((0, 2), "u8"), "split": np.zeros(0, object), "licence": np.zeros(0, object)}
         names = ("directory", "kind", "recording", "twin", "parent", "shareable", "rate_hz", "frames", "hours", "said")
-        flat = {n: joined(n, real if n in ("rate_hz", "hours") else whole) for n in names}
+        flat: dict[str, Any] = {n: joined(n, real if n in ("rate_hz", "hours") else whole) for n in names} | {
+            n: joined(n, e) for n, e in empty.items()
+        }
         asked = np.concatenate(self.questions) if self.questions else np.zeros(0, "u8")
         askers = np.concatenate(self.askers) if self.askers else whole
         return Rows(
-            list(self.kinds), **flat, **{n: joined(n, e) for n, e in empty.items()}, starts=self.starts,
-            lookups=self.lookups, signatures=self.signatures, questions=(asked, askers),
-            left_out=np.full(self.rows, "", object),
+            list(self.kinds), **flat, starts=self.starts,
+            lookups=self.lookups, motions=self.motions.result(),
+            regroup=np.array(self.motions.groups, "u8").reshape(-1, 2).T, idle=all_idle(self.idle),
+            max_weight=self.motions.max_weight, unsaid={k: n for k, n in self.unsaid.items() if n},
+            questions=(asked, askers), left_out=np.full(self.rows, "", object),
         )  # fmt: skip
 
 

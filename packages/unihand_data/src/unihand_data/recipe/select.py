@@ -1,14 +1,14 @@
 """From shard directories to selected samples: decides on rows, then streams the training index once.
 
-What is left out, and why (``left_out`` of a row, counted in the recipe): duplicates; ``split`` (val and test);
-``licence``; ``weight`` 0; ``fraction`` (hash sub-sampling); ``mirrored`` (twins, where they are not wanted); and of
-robot samples (and of human ones where ``human_rate_hz`` is set) ``frame``: start frames that are not kept. A
-description speaks about a span and is kept with its episode, whatever frame it starts at.
+What is left out, and why (``left_out`` of a row, counted in the recipe): ``licence``; ``weight`` 0; ``fraction`` (hash
+sub-sampling); ``mirrored`` (twins, where they are not wanted); ``split`` (val and test); copies of those, and
+duplicates; and of single samples ``idle`` (nothing happens in their chunk) and, of robots (and of humans where
+``human_rate_hz`` is set), ``frame``: start frames that are not kept. A description speaks about a span and is kept with
+its episode, whatever frame it starts at.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from unihand_data.config import SettingsError
 from unihand_data.recipe.account import Account, Tally
 from unihand_data.recipe.directory import ShardDir, check_ids
 from unihand_data.recipe.duplicates import mark_duplicates
@@ -50,32 +51,52 @@ class Stratum:
 
 
 def choose_rows(rows: Rows, settings: RecipeSettings) -> Selection:
-    """Set ``rows.left_out`` and solve the selection of frames over what stays."""
+    """Set ``rows.left_out`` and solve the selection of frames over what stays.
+
+    Raises:
+        SettingsError: ``exclude_licences`` names a licence that no row has.
+    """
+    have = set(rows.licence)
+    if odd := [name for name in settings.exclude_licences if name not in have]:
+        raise SettingsError(
+            f"exclude_licences: no row has the licence {odd[0]!r}; there are {', '.join(sorted(map(repr, have)))}"
+        )
     each = [settings.source(k.source) for k in rows.kinds]
     weight = np.array([s.weight for s in each] or [1.0])[rows.kind]
     fraction = np.array([s.fraction for s in each] or [1.0])[rows.kind]
     barred = np.isin(rows.licence.astype(str), settings.exclude_licences)
     if settings.only_shareable:
         barred |= ~rows.shareable.astype(bool)
+        rows.notes += [
+            f"{n} conversations of {url} do not say whether they may leave the machine (they were written before the "
+            "column `shareable` existed) and are left out; run their job again with --new-version"
+            for url, n in rows.unsaid.items()
+        ]
     for which, reason in (
         (barred, "licence"),
         (weight == 0, "weight"),
         (~taken(rows.recording, fraction), "fraction"),
         (rows.twin & (not settings.mirrored), "mirrored"),
+        (rows.split != "train", "split"),
     ):
         rows.left_out[which & (rows.left_out == "")] = reason
-    mark_duplicates(rows, settings.duplicates)  # before the split: what a held-out row says is not trained on
-    rows.left_out[(rows.split != "train") & (rows.left_out == "")] = "split"
+    mark_duplicates(rows, settings.duplicates)
     robot = _robots(rows)
-    frames: Counter[float] = Counter()
+    active = rows.frames - rows.idle.count(len(rows.frames)) * (1 - settings.idle.share)
+    frames: dict[float, float] = {}
     for rate in np.unique(rows.rate_hz[robot]):
-        frames[float(rate)] = int(rows.frames[robot & (rows.rate_hz == rate)].sum())
-    return solve(frames, settings.robot_frame_share, settings.floor_hz)
+        frames[float(rate)] = float(active[robot & (rows.rate_hz == rate)].sum())
+    return solve(frames, settings.robot_frame_share, settings.floor_hz, float(rows.frames[robot].sum()))
 
 
 def eligible_frames(rows: Rows) -> int:
     """Robot frames that the selection of frames chooses from."""
     return int(rows.frames[_robots(rows)].sum())
+
+
+def idle_robot_frames(rows: Rows) -> int:
+    """Those of :func:`eligible_frames` at which nothing happens."""
+    return int(rows.idle.count(len(rows.frames))[_robots(rows)].sum())
 
 
 def kept_share(rows: Rows, selection: Selection, human_rate_hz: float | None = None) -> np.ndarray:
@@ -89,17 +110,17 @@ def _robots(rows: Rows) -> np.ndarray:
     return (rows.column("domain") == "robot") & (rows.left_out == "") & ~rows.twin
 
 
-def kept_frames(rows: Rows, share: np.ndarray) -> np.ndarray:
+def kept_frames(rows: Rows, share: np.ndarray, idle_share: float = 1.0) -> np.ndarray:
     """(R,) start frames kept of each row that is taken, counted one by one where some are not."""
     out = np.where(rows.left_out == "", rows.frames, 0)
-    todo = np.flatnonzero((share < 1) & (out > 0))
+    todo = np.flatnonzero(((share < 1) | (rows.idle.count(len(out)) > 0)) & (out > 0))
     ends = np.cumsum(rows.frames[todo])
     for piece in np.split(
         todo, np.searchsorted(ends, np.arange(FRAMES_AT_ONCE, ends[-1] if len(ends) else 0, FRAMES_AT_ONCE))
     ):
         row = np.repeat(piece, rows.frames[piece])
         frame = np.arange(len(row)) - np.repeat(np.cumsum(rows.frames[piece]) - rows.frames[piece], rows.frames[piece])
-        on = picked(rows.ids[row, 0], frame, share[row])
+        on = picked(rows.ids[row, 0], frame, share[row] * np.where(rows.idle.holds(row, frame), idle_share, 1.0))
         out[piece] = np.bincount(np.repeat(np.arange(len(piece)), rows.frames[piece]), weights=on, minlength=len(piece))
     return out
 
@@ -110,8 +131,9 @@ class SampleStream:
     ``templates`` collects the question template ids; a record holds their number.
     """
 
-    def __init__(self, rows: Rows, share: np.ndarray, account: Account, writer: IndexWriter):
+    def __init__(self, rows: Rows, share: np.ndarray, account: Account, writer: IndexWriter, idle_share: float = 1.0):
         self.rows, self.share, self.account, self.writer = rows, share, account, writer
+        self.idle_share = idle_share
         self.templates: dict[str, int] = {"": 0}
         self.strata: dict[tuple[int, str], Stratum] = {}
 
@@ -154,10 +176,13 @@ class SampleStream:
         reason = self.rows.left_out[row]
         reason = np.where((reason == "") & (_words(batch, "split") != "train"), "split", reason)
         if task in PER_FRAME:
-            thinned = np.flatnonzero((self.share[row] < 1) & (reason == ""))
-            start = _numbers(batch, "start_frame")[thinned]
-            on = picked(self.rows.ids[row[thinned], 0], start, self.share[row[thinned]])
-            reason[thinned[~on]] = "frame"
+            start = _numbers(batch, "start_frame")
+            idle = self.rows.idle.holds(row, start)
+            thinned = np.flatnonzero(((self.share[row] < 1) | idle) & (reason == ""))
+            idle = idle[thinned]
+            share = self.share[row[thinned]] * np.where(idle, self.idle_share, 1.0)
+            on = picked(self.rows.ids[row[thinned], 0], start[thinned], share)
+            reason[thinned[~on]] = np.where(idle, "idle", "frame")[~on]
         self.account.samples_left_out.update(str(r) for r in reason[reason != ""])
         return reason == ""
 

@@ -34,7 +34,8 @@ class Caps(Settings):
     domains: dict[Domain, Share] = Field(default={}, description="domain over everything")
     sources: dict[str, Share | None] = Field(
         default={"oxe_auge*": 0.05},
-        description="source over its domain; a name with * is all that match together; null switches one off. The "
+        description="source over its domain; a name with * is all that match together; null switches one off. A source "
+        "that no name here matches has the `max_weight` of its data-set file, where its shards carry one. The "
         "default: one recording re-drawn as eight robots is no eight recordings",
     )
     pillars: dict[Pillar, Share] = Field(default={}, description="pillar over vision-text")
@@ -49,16 +50,36 @@ class Floors(Settings):
 
 
 class Duplicates(Settings):
-    """What counts as the same thing twice. The first in the order of the inputs stays."""
+    """What counts as the same thing twice. The first in the order of the inputs stays; what is a copy of a held-out
+    row leaves training whatever the order, and whatever ``recordings`` and ``conversations`` say."""
 
-    recordings: bool = Field(default=True, description="one recording in two sources or directories")
+    recordings: bool = Field(
+        default=True, description="one recording in two sources, directories or containers (the same numbers)"
+    )
     near_distance: float | None = Field(
-        default=0.02, ge=0, description="near duplicates: relative distance of motion signatures; null switches it off"
+        default=0.02,
+        ge=0,
+        description="near duplicates: distance of motion paths over the way they move; null switches it off",
     )
     near_duration: float = Field(default=0.05, ge=0, description="relative difference of duration allowed for them")
     conversations: bool = Field(
         default=True, description="every question of a conversation was asked about the same images"
     )
+
+
+class Idle(Settings):
+    """Start frames whose action chunk lies whole inside an idle span (events of kind ``idle``) of their row."""
+
+    rule: Literal["skip", "downweight", "keep"] = Field(
+        default="skip", description="skip: none is drawn; downweight: `weight` of those that would be; keep: all"
+    )
+    weight: float = Field(default=0.25, gt=0, lt=1, description="part that `downweight` draws, by hash")
+    chunk_s: float = Field(default=1.0, gt=0, description="seconds of action that a start frame is judged by")
+
+    @property
+    def share(self) -> float:
+        """Part of the idle start frames that stays."""
+        return {"skip": 0.0, "downweight": self.weight, "keep": 1.0}[self.rule]
 
 
 class RecipeSettings(Settings):
@@ -75,6 +96,7 @@ class RecipeSettings(Settings):
     human_rate_hz: float | None = Field(
         default=None, gt=0, description="start frames per second of human rows that are drawn; null: every one"
     )
+    idle: Idle = Idle()
     basis: Literal["samples", "hours", "tokens"] = Field(
         default="samples", description="what a source's natural share of the draws is proportional to"
     )
@@ -96,7 +118,11 @@ class RecipeSettings(Settings):
     exclude_licences: list[str] = Field(default=[])
     embodiment_min_hours: float = Field(default=10.0, ge=0, description="an embodiment counts from here up (paper 3.2)")
     collections: dict[str, list[str]] = Field(
-        default={"OXE-AugE": ["oxe_auge*"], "Open X-Embodiment": ["oxe_*"], "AgiBot World": ["agibot_world*"]},
+        default={
+            "OXE-AugE": ["oxe_auge*"],
+            "Open X-Embodiment": ["oxe_*", "bridge*", "droid*"],
+            "AgiBot World": ["agibot_world*"],
+        },
         description="sources (with *) that the figures show as one, the first that fits; not a weight",
     )
     cycle: int = Field(default=65536, ge=16, le=1 << 22, description="draws after which the proportions are exact")

@@ -9,7 +9,7 @@ dropped, and strata outside the group keep their weights against each other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -67,8 +67,14 @@ class Weights:
     bounds: list[dict[str, Any]]
 
 
-def weigh(strata: Sequence[Mass], settings: RecipeSettings, sources: Collection[str] | None = None) -> Weights:
-    """Shares of the draws. ``sources`` are all that the inputs have, those that were left out whole too.
+def weigh(
+    strata: Sequence[Mass],
+    settings: RecipeSettings,
+    sources: Collection[str] | None = None,
+    hints: Mapping[str, float] | None = None,
+) -> Weights:
+    """Shares of the draws. ``sources`` are all that the inputs have, those that were left out whole too; ``hints`` caps
+    of sources that hold unless ``caps.sources`` names the source (or a pattern that it matches), with a cap or null.
 
     Raises:
         SettingsError: caps and floors that cannot all hold with these strata, a name that no stratum has, or nothing to
@@ -80,7 +86,7 @@ def weigh(strata: Sequence[Mass], settings: RecipeSettings, sources: Collection[
     visits = _natural(strata, settings)
     if not (visits * samples).sum() > 0:
         raise SettingsError("nothing to draw: every stratum is empty or has weight 0")
-    bounds = _bounds(strata, settings)
+    bounds = [*_bounds(strata, settings), *_hinted(strata, settings, hints or {})]
     for bound in bounds:
         _possible(bound, visits * hours)
     for _ in range(SWEEPS):
@@ -143,6 +149,17 @@ def _bounds(strata: Sequence[Mass], settings: RecipeSettings) -> list[Bound]:
                 out.append(Bound(f"{kind}.sources.{name}", group, np.isin(domain, domain[group]), share, cap))
         for third, value in given.pillars.items():
             out.append(Bound(f"{kind}.pillars.{third}", text & (pillar == third), text, value, cap))
+    return out
+
+
+def _hinted(strata: Sequence[Mass], settings: RecipeSettings, hints: Mapping[str, float]) -> list[Bound]:
+    domain, source = np.array([s.domain for s in strata]), np.array([s.source for s in strata])
+    out = []
+    for name, share in sorted(hints.items()):
+        named = any(fnmatchcase(name, pattern) for pattern in settings.caps.sources)
+        if share < 1 and not named and (source == name).any():
+            group = source == name
+            out.append(Bound(f"max_weight of {name}", group, np.isin(domain, domain[group]), share, True))
     return out
 
 

@@ -182,8 +182,9 @@ def conversation_from_record(rec: Mapping[str, Any]) -> R.ConversationRow:
     """``geometry.points`` come back flat (x0 y0 x1 y1 ...), ``media.times`` as lists."""
     media = [{"media_id": m["media_id"], "times": [float(t) for t in m["times"]]} for m in rec["media"]]
     geometry = [dict(g) | {"points": [float(p) for p in g["points"]]} for g in rec["geometry"]]
+    plain = {k: rec[k] for k in schema.CONVERSATIONS.names if k in rec and k not in ("media", "geometry", "turns")}
     return R.ConversationRow(
-        **{k: rec[k] for k in schema.CONVERSATIONS.names if k not in ("media", "geometry", "turns")},
+        **plain,
         media=media,
         geometry=geometry,
         turns=[dict(t) for t in rec["turns"]],

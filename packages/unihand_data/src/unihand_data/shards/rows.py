@@ -154,6 +154,7 @@ class ConversationRow:
     split: str
     tokens_text: int
     tokens_answer: int
+    shareable: bool | None = None  # may the row leave the machine; None: not said, which a recipe takes as no
 
 
 @dataclass

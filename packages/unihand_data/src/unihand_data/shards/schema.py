@@ -152,8 +152,11 @@ CONVERSATIONS = pa.schema(
         ("split", _str),
         ("tokens_text", pa.int32()),
         ("tokens_answer", pa.int32()),
+        ("shareable", pa.bool_()),  # may the row leave the machine; null: written before this column was
     ]
 )
+#: columns that a directory written before them lacks: their values there are null
+LATER_COLUMNS = {"conversations": ("shareable",)}
 
 SAMPLES = pa.schema(
     [

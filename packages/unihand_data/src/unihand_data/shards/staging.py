@@ -132,8 +132,12 @@ def read_kind(store: Store, name: str, kind: str, fields: Sequence[str] | None =
     if data is None:
         return columns.empty_table()
     data = data.filter(pc.equal(data["kind"], kind)).combine_chunks()
-    arrays = [data[kind].combine_chunks().field(n) for n in names] + [data["id"].combine_chunks()]
-    return pa.Table.from_arrays(arrays, schema=columns)
+    arrays: list[pa.Array] = []
+    if names:
+        rows = data[kind].combine_chunks()
+        have = {rows.type.field(i).name for i in range(rows.type.num_fields)}  # an older part lacks later columns
+        arrays = [rows.field(n) if n in have else pa.nulls(len(rows), columns.field(n).type) for n in names]
+    return pa.Table.from_arrays([*arrays, data["id"].combine_chunks()], schema=columns)
 
 
 def collect(store: Store, kind: str, skip: IdIndex, *, rows_per_batch: int) -> Iterator[pa.Table]:

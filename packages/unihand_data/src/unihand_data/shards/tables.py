@@ -40,13 +40,16 @@ def open_table(store: Store, table: str, *, version: int | str | None = None) ->
 
 
 def ensure_table(store: Store, table: str) -> Any:
-    """Open, or create empty."""
+    """Open, or create empty. A table that was made before a column existed gets it, with nulls."""
     use_lance()
     import lance
 
-    if store.exists(f"{table}.lance/_versions"):
-        return open_table(store, table)
     of = table_schema(table)
+    if store.exists(f"{table}.lance/_versions"):
+        dataset = open_table(store, table)
+        if later := [c for c in schema.LATER_COLUMNS.get(table, ()) if c not in dataset.schema.names]:
+            dataset.add_columns([of.field(c) for c in later])
+        return dataset
     return lance.write_dataset(
         pa.RecordBatchReader.from_batches(of, iter([])),
         store.uri(f"{table}.lance"),
