@@ -358,11 +358,11 @@ def test_one_recording_redrawn_on_many_robots_is_one_find_per_robot(tmp_path):
     generate("oxe_auge_panda", tmp_path, episodes=1, steps=STEPS)
     source = open_robot(str(tmp_path))
     items = list(source.items())
-    assert len(items) == 8
-    assert len({item.key for item in items}) == len({item.uri for item in items}) == 8
+    assert len(items) == 9
+    assert len({item.key for item in items}) == len({item.uri for item in items}) == 9
     episodes = [source.open(item) for item in items]
     assert {spec.embodiment for spec, _ in episodes} >= {"franka", "ur5e", "kinova_jaco", "sawyer"}
-    assert len({e.content_id for _, e in episodes}) == 8
+    assert len({e.content_id for _, e in episodes}) == 9
     assert len({e.facts["split_group"] for _, e in episodes}) == 1
     for spec, e in episodes:
         assert list(e.views) == [f"observation.images.{spec.match.robot_types[0]}"]

@@ -55,6 +55,13 @@ def test_arms_and_poses_are_the_simulated_ones(made):
         ("droid_lerobot", [18], lambda r, l: r.gripper[:, None]),
         ("galaxea_open_world", [19], lambda r, l: l.gripper[:, None]),
         ("robocasa_365", range(3, 6), lambda r, l: r.rot),
+        ("interndata_a1_piper", range(57, 63), lambda r, l: l.joints),
+        ("interndata_a1_piper", [18, 19], lambda r, l: np.stack([r.gripper, l.gripper], axis=1)),
+        ("interndata_a1_genie1", range(3, 6), lambda r, l: r.rot),
+        ("interndata_a1_franka", range(0, 3), lambda r, l: r.pos),
+        ("robocoin_galbot_g1", range(50, 57), lambda r, l: r.joints),
+        ("robocoin_galbot_g1", [64, 65], lambda r, l: r.head),
+        ("unitree_g1_dex1", [18], lambda r, l: r.gripper[:, None]),
     ]:
         _, opened, motions = made(name)
         for (_, _, motion), (r, l) in zip(opened, motions):
@@ -77,6 +84,21 @@ def test_no_find_fits_two_files(tmp_path):
         generate(name, tmp_path / name, steps=8, episodes=1)
     for found in find(str(tmp_path), list_files(str(tmp_path))):
         assert len(matches(found)) == 1
+
+
+def test_every_robot_of_the_paper_is_reached_or_has_a_reason():
+    from unihand_data.sources.robot.table import UNREACHED, reached
+
+    without = {robot for robot, names in reached().items() if not names}
+    assert without == set(UNREACHED)
+    assert len(reached()) == 32, "30 of Table 1, two more of Table 2"
+
+
+def test_robots_of_one_type_are_told_apart_by_the_name_of_the_set(tmp_path):
+    for name in ("robocoin_agibot_g1", "robocoin_tianqing_a2"):
+        generate(name, tmp_path, steps=8, episodes=1)
+    found = {f.name: [m.name for m in matches(f)] for f in find(str(tmp_path), list_files(str(tmp_path)))}
+    assert found == {"AgiBot-g1_put_away": ["robocoin_agibot_g1"], "Tianqin_A2_put_away": ["robocoin_tianqing_a2"]}
 
 
 def test_the_table_in_the_docs_is_the_one_the_yaml_files_give():

@@ -79,11 +79,10 @@ def test_without_statistics_the_rows_tell(tmp_path):
     assert found.layout == "so100_degrees"
 
 
-@pytest.mark.parametrize("scale", ["ambiguous", "normalised", "ticks"])
+@pytest.mark.parametrize("scale", ["ambiguous", "ticks"])
 def test_a_unit_that_nothing_tells_is_refused_with_the_evidence(tmp_path, scale):
     change = {
         "ambiguous": lambda x: 0.5 * x,
-        "normalised": lambda x: np.clip(2 * x, -100, 100),
         "ticks": lambda x: 2048 + 10 * x,
     }[scale]
     found = so(tmp_path, change)

@@ -5,9 +5,7 @@ Legend: T steps; r, l the motions of the right and the left arm; ``commands`` / 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -69,6 +67,16 @@ def so(scale: Callable[[np.ndarray], np.ndarray], opening: float) -> Callable[[M
     return both(lambda r, l, c: row(scale(1.6 * arm(r, c)), opening * jaw(r, c)))
 
 
+def normalised(r: Motion, l: Motion) -> Columns:
+    """-100..100 of an imagined calibration: each joint reaches both of its ends, as lerobot cuts there."""
+    raw = both(lambda r, l, c: row(arm(r, c), 100 * jaw(r, c)))(r, l)
+    for x in raw.values():
+        q = x[:, :5]
+        middle, half = (q.max(axis=0) + q.min(axis=0)) / 2, np.maximum(np.ptp(q, axis=0) / 2, 1e-3)
+        x[:, :5] = np.clip(110 * (q - middle) / half, -100, 100)
+    return raw
+
+
 def old_degrees(q: np.ndarray) -> np.ndarray:
     d = np.degrees(q / 1.6)
     return np.stack([d[:, 0], 90 - d[:, 1], d[:, 2] + 90, d[:, 3], d[:, 4]], axis=1)
@@ -101,57 +109,18 @@ def pose(m: Motion, commands: bool = False) -> np.ndarray:
     return m.command_pos if commands else m.pos
 
 
-def robocoin(n: int) -> Callable[[Motion, Motion], Columns]:
-    def sim(r: Motion, l: Motion) -> np.ndarray:
-        return row(l.pos, l.euler("xyz"), r.pos, r.euler("xyz"))
-
-    def build(r: Motion, l: Motion) -> Columns:
-        state = row(l.joints, l.gripper, 0.9 * l.pos, r.joints, r.gripper, 0.9 * r.pos)
-        copied = np.concatenate([state[1:], state[-1:]])  # commands were not recorded: copies of the next state
-        gap = np.stack([l.gripper, r.gripper], axis=1)
-        return {
-            STATE: state, ACTION: copied, "eef_sim_pose_state": sim(r, l),
-            "eef_sim_pose_action": np.concatenate([sim(r, l)[1:], sim(r, l)[-1:]]), "gripper_open_scale_state": gap,
-            "gripper_open_scale_action": np.concatenate([gap[1:], gap[-1:]]),
-        }  # fmt: skip
-
-    return build
-
-
-def robocoin_names(n: int) -> dict[str, Any]:
-    limbs = [
-        f"{s}_{j}"
-        for s in ("left", "right")
-        for j in (*(f"arm_joint_{i}_rad" for i in range(1, n + 1)), "gripper_open", *(f"eef_pos_{a}_m" for a in "xyz"))
-    ]
-    sim = [f"{s}_eef_{k}_{a}" for s in ("left", "right") for k in ("pos", "ori") for a in "xyz"]
-    gap = ["left_gripper_open_scale", "right_gripper_open_scale"]
-    return {
-        STATE: limbs, ACTION: limbs, "eef_sim_pose_state": sim, "eef_sim_pose_action": sim,
-        "gripper_open_scale_state": gap, "gripper_open_scale_action": gap,
-    }  # fmt: skip
-
-
-def robocoin_words(e: Episode, m: Motion) -> None:
-    lanes = np.full((m.steps, 5), len(m.stages))  # the label after the last stage is "null"
-    for i, (_, start, stop) in enumerate(m.stages):
-        lanes[start:stop, 0] = i
-    e.pointers = {"subtask_annotation": lanes, "scene_annotation": np.zeros(m.steps, int)}
-
-
-def robocoin_tables() -> dict[str, str]:
-    stages = [s[0] for s in simulate(0, 8, 10).stages]
-    rows = [{"subtask_index": i, "subtask": t} for i, t in enumerate([*stages, "null"])]
-    return {"annotations/subtask_annotations.jsonl": "".join(json.dumps(r) + "\n" for r in rows)}
-
-
-def agibot(state: str, action: str) -> Callable[[Motion, Motion], Columns]:
+def agibot(state: str, action: str, hands: bool = False) -> Callable[[Motion, Motion], Columns]:
     def build(r: Motion, l: Motion) -> Columns:
         joints = row(l.joints, r.joints)
-        return {
-            f"{state}.joint.position": joints, f"{action}.joint.position": np.concatenate([joints[1:], joints[-1:]]),
-            f"{state}.effector.position": 90 * np.stack([l.gripper, r.gripper], axis=1),
+        held = {
+            f"{state}.effector.position": row(l.fingers, r.fingers),
+            f"{action}.effector.position": row(l.finger_commands, r.finger_commands),
+        } if hands else {
+            f"{state}.effector.position": 118 - 83 * np.stack([l.gripper, r.gripper], axis=1),
             f"{action}.effector.position": 1 - np.stack([l.gripper_command, r.gripper_command], axis=1),
+        }  # fmt: skip
+        return held | {
+            f"{state}.joint.position": joints, f"{action}.joint.position": np.concatenate([joints[1:], joints[-1:]]),
             f"{state}.end.position": row(l.pos, r.pos),
             f"{state}.end.orientation": row(l.quaternions("xyzw"), r.quaternions("xyzw")),
             f"{state}.head.position": r.head, f"{state}.waist.position": row(r.waist[:, 1], r.lift),
@@ -206,6 +175,7 @@ def augmented(r: Motion, l: Motion) -> Columns:
 #: robot of OXE-AugE -> joints of its arm
 AUGMENTED = {
     "panda": 7, "ur5e": 6, "xarm7": 7, "google_robot": 7, "sawyer": 7, "kinova3": 7, "kuka_iiwa": 7, "jaco": 6,
+    "widowX": 6,
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from unihand_data.sources.robot.generate import lerobot_columns as of
+from unihand_data.sources.robot.generate import lerobot_fleets as fleets
 from unihand_data.sources.robot.generate.lerobot_columns import ACTION, AUGMENTED, STATE, Columns
 from unihand_data.sources.robot.generate.lerobot_writer import Edit, Episode, SetInfo, write_set
 from unihand_data.sources.robot.generate.motion import Motion, simulate
@@ -42,11 +43,15 @@ def _set(robot: str | None, fps: float, views: str, version: str = "v2.1", **mor
     return SetInfo(robot, fps, version, tuple(f"{_IMAGES}.{v}" for v in views.split()), **more)
 
 
+def _a1(robot: str, version: str) -> SetInfo:
+    return SetInfo(robot, 30, version, ("images.rgb.head", "images.rgb.hand_left", "images.rgb.hand_right"))
+
+
 def _coin(robot: str, n: int) -> Plan:
     info = _set(
-        robot, 30, "cam_high_rgb cam_left_wrist_rgb cam_right_wrist_rgb", names=of.robocoin_names(n), chunks_size=39
+        robot, 30, "cam_high_rgb cam_left_wrist_rgb cam_right_wrist_rgb", names=fleets.robocoin_names(n), chunks_size=39
     )
-    return Plan(info, of.robocoin(n), n, of.robocoin_words, of.robocoin_tables)
+    return Plan(info, fleets.robocoin(n), n, fleets.robocoin_words, fleets.robocoin_tables)
 
 
 def _g1(
@@ -90,6 +95,7 @@ PLANS: dict[str, Plan] = {
         of.so(lambda q: q, 1.5),
         5,
     ),
+    "so101_normalised": Plan(_set("so101_follower", 30, "front wrist", "v3.0", names=_names(_POS)), of.normalised, 5),
     "unitree_g1_inspire": _g1("Inspire", of.G1_HANDS["inspire"], lambda m, c, s: 1 - of.closure(m, c)),
     "unitree_g1_brainco": _g1("Brainco", of.G1_HANDS["inspire"], lambda m, c, s: of.closure(m, c)),
     "unitree_g1_dex3": _g1("Dex3", of.G1_HANDS["dex3"], of.dex3),
@@ -100,10 +106,23 @@ PLANS: dict[str, Plan] = {
     "robocoin_airbot_mmk2": _coin("Airbot_MMK2", 6),
     "robocoin_aida_l": _coin("realman_rmc_aidal", 7),
     "robocoin_alphabot_2": _coin("alpha_bot_2", 7),
-    "robocoin_tianqing_a2": _coin("ruantong_a2d", 7),
+    "robocoin_tianqing_a2": replace(_coin("ruantong_a2d", 7), folder="Tianqin_A2_put_away"),
     "robocoin_g1edu_u3": _coin("G1edu-u3", 7),
     "robocoin_kuavo_4": _coin("leju_robot", 7),
-    "robocoin_agibot_g1": _coin("agibot_g1", 7),
+    "robocoin_agibot_g1": replace(_coin("ruantong_a2d", 7), folder="AgiBot-g1_put_away"),
+    "robocoin_galbot_g1": Plan(
+        _set(
+            "Galbot_G1",
+            30,
+            "cam_front_head_rgb cam_left_wrist_rgb cam_right_wrist_rgb",
+            names=fleets.galbot_names(),
+            chunks_size=39,
+        ),
+        fleets.galbot,
+        7,
+        fleets.robocoin_words,
+        fleets.robocoin_tables,
+    ),
     "agibot_world_states": Plan(
         _set("a2d", 30, "head hand_left hand_right", "v2.1"),
         of.agibot("observation.states", "actions"),
@@ -112,6 +131,21 @@ PLANS: dict[str, Plan] = {
     ),
     "agibot_world_state": Plan(
         _set("AgiBot_A2D", 30, "head hand_left", "v3.0"), of.agibot("observation.state", "action")
+    ),
+    "agibot_world_states_hands": Plan(
+        _set("a2d", 30, "head hand_left hand_right", "v2.1"),
+        of.agibot("observation.states", "actions", hands=True),
+        7,
+        of.agibot_words,
+    ),
+    "agibot_world_state_hands": Plan(
+        _set("AgiBot_A2D", 30, "head hand_left", "v3.0"), of.agibot("observation.state", "action", hands=True)
+    ),
+    "interndata_a1_split_aloha": Plan(_a1("AgileX Split Aloha", "v3.0"), fleets.interndata_a1(0.1), 6),
+    "interndata_a1_piper": Plan(_a1("piper", "v2.1"), fleets.interndata_a1(0.1), 6),
+    "interndata_a1_genie1": Plan(_a1("Genie-1", "v3.0"), fleets.interndata_a1(5.74)),
+    "interndata_a1_franka": Plan(
+        SetInfo("Franka", 30, "v3.0", ("images.rgb.head", "images.rgb.hand")), fleets.interndata_a1_franka
     ),
     "interndata_m1": Plan(_set("franka_robotiq", 30, "base_view base_view_2 ego_view", dtype="float64"), of.interndata),
     "galaxea_open_world": Plan(
