@@ -110,15 +110,14 @@ def _only(values: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _dex(r: Motion, l: Motion) -> list[Topic]:
-    order = [4, 5, 3, 2, 1, 0]  # thumb first, as the hand's drives are numbered
+    order = [4, 5, 3, 2, 1, 0]  # thumb first, as the hand's driver lists them
     state = 100 * np.concatenate([l.fingers[:, order], r.fingers[:, order]], axis=1)
     index, times = every(r, 2)
     told = [np.round(100 * m.finger_commands[:, order]).astype(np.uint8) for m in (l, r)]
     values = [{"left_hand_position": told[0][i], "right_hand_position": told[1][i]} for i in index]
+    drives = ("thumb", "thumb_aux", "index", "middle", "ring", "pinky")
     return [
-        joints(
-            "/dexhand/state", state, r, 1, name=[f"{s}_qiangnao_{i}" for s in ("left", "right") for i in range(1, 7)]
-        ),
+        joints("/dexhand/state", state, r, 1, name=[f"{side}_{drive}" for side in "lr" for drive in drives]),
         Topic("/control_robot_hand_position", "kuavo_msgs/msg/robotHandPosition", times, values),
     ]
 
