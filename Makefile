@@ -6,6 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
 DATA   := packages/unihand_data
+MODEL  := packages/beingh05_model
 VIDEO  ?=
 OUT    ?= demo_out
 
@@ -31,10 +32,10 @@ $(VENV)/.data: constraints.txt $(DATA)/pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 # What the tests need on top. torch by itself first: asked for directly, pip takes the build that is at hand.
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.data
+$(VENV)/.dev: requirements-dev.txt $(MODEL)/pyproject.toml $(VENV)/.data
 	@echo "installing the test tools ..."
 	@$(PIP) torch==2.13.0
-	@$(PIP) -e '$(DATA)[pipelines,mano,view,render,record]' -r requirements-dev.txt
+	@$(PIP) -e '$(DATA)[pipelines,mano,view,render,record]' -e '$(MODEL)[train]' -r requirements-dev.txt
 	@touch $@
 
 setup: $(VENV)/.data

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 MARK = "# ---- everything else these bring, as resolved together; `make lock` writes below this line ----"
-PACKAGES = ("unihand-data",)
+PACKAGES = ("unihand-data", "beingh05-model")
 
 
 def wanted() -> dict[str, str]:

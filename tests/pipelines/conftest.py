@@ -184,7 +184,7 @@ def children_of(pid: int) -> list[tuple[int, str]]:
     return found
 
 
-def wait_until(condition: Callable[[], Any], limit_s: float = 120.0) -> Any:
+def wait_until(condition: Callable[[], Any], limit_s: float = 240.0) -> Any:
     end = time.monotonic() + limit_s
     while not (value := condition()):
         assert time.monotonic() < end, "the condition did not come true"

@@ -75,7 +75,7 @@ def driver() -> Iterator[Callable[..., subprocess.Popen]]:
 def wait_until() -> Callable[..., None]:
     """Poll a condition; fails after ``limit_s``."""
 
-    def wait(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+    def wait(condition: Callable[[], bool], limit_s: float = 240.0) -> None:
         end = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < end, "the condition did not come true"

@@ -222,7 +222,7 @@ def test_a_unit_that_segfaults_the_plain_loop_is_given_up_after_its_attempts(tmp
     codes, out = [], ""
     for _ in range(3):
         process = driver(tmp_path, {"segfault": [1002]}, {"engine": "local"})
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=240)
         codes.append(process.returncode)
     assert codes == [-11, -11, 0]
     assert json.loads(out)["reasons"] == {"crashed": 1}
@@ -239,10 +239,10 @@ def test_the_driver_of_the_plain_loop_may_be_stopped_any_number_of_times(tmp_pat
         process.kill()
         process.wait()
     done: subprocess.Popen = driver(tmp_path / "out", {}, {"engine": "local"})
-    assert json.loads(done.communicate(timeout=60)[0])["status"]["written"] == 20
+    assert json.loads(done.communicate(timeout=240)[0])["status"]["written"] == 20
 
 
 def test_the_exit_code_of_the_driver_process_is_the_results(tmp_path, driver):
     bad = list(range(5)) + list(range(1000, 1005))
     process = driver(tmp_path, {"reject": bad}, {"engine": "local", "max_reject_share": 0.1, "min_units_for_share": 3})
-    assert (json.loads(process.communicate(timeout=60)[0])["exit"], process.returncode) == (3, 3)
+    assert (json.loads(process.communicate(timeout=240)[0])["exit"], process.returncode) == (3, 3)

@@ -138,7 +138,7 @@ found = ledger.lookup([f"{i:031x}r" for i in range(0, 20_000, 100)])
 assert sum(map(len, found.done_children.values())) == 200 * 50, found
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 400, "MiB on top of what building the ledger took"
 

@@ -75,7 +75,7 @@ def test_a_submitted_job_writes_the_same_ids_and_its_metrics_can_be_scraped(
         command = [str(BIN / "ray"), "job", "submit", "--address", address, "--working-dir", str(work), "--"]
         command += [sys.executable, "toy_job.py", output, "{}", "{}"]
         for _ in range(5):  # the agent that starts jobs may come up some seconds after the dashboard answers
-            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
             if "No available agent" not in done.stdout + done.stderr:
                 break
             time.sleep(2)

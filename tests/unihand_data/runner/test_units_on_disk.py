@@ -89,7 +89,7 @@ def test_a_journal_tells_silent_deaths_from_faults_and_forgets_what_finished(tmp
         "     'hang': lambda: time.sleep(60)}[sys.argv[2]]()\n"
     )
     for death in ("kill", "fault", "kill", "hang"):
-        subprocess.run([sys.executable, "-c", script, str(tmp_path), death], capture_output=True, timeout=60)
+        subprocess.run([sys.executable, "-c", script, str(tmp_path), death], capture_output=True, timeout=240)
     deaths = journal.deaths("u")
     assert (deaths.silent, deaths.faults, deaths.timeouts, deaths.stage) == (2, 1, 1, "stage")
     assert "<string>:6" in deaths.place

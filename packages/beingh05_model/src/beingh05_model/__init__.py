@@ -1,0 +1,1 @@
+"""Being-H0.5: the model, its sequences, training, inference and evaluation."""

@@ -1,0 +1,207 @@
+"""Read and write the released checkpoint layout: ``config.json`` and ``*.safetensors`` in one directory.
+
+Released checkpoints are float32, untied, and behave as the published code does; loading one switches every deviation of
+:class:`~beingh05_model.network.config.ReleaseCompat` on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from beingh05_model.interop.names import LEGACY, released_names
+from beingh05_model.network.config import (
+    BackboneConfig,
+    FlowConfig,
+    ModelConfig,
+    MpgConfig,
+    ReleaseCompat,
+    StreamConfig,
+    VisionConfig,
+)
+from beingh05_model.network.model import BeingH
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be taken; the message names the file, the field and the mend."""
+
+
+def read_config(directory: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Our configuration of a released ``config.json``, and the file as it is (saved back unchanged)."""
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not found; a released checkpoint has config.json beside its *.safetensors")
+    try:
+        return from_release(json.loads(path.read_text())), json.loads(path.read_text())
+    except KeyError as error:
+        raise CheckpointError(f"{path}: field {error} is missing; is this a Being-H0.5 checkpoint?") from error
+
+
+def from_release(raw: dict[str, Any]) -> ModelConfig:
+    """Our configuration of a released one (``BeingHConfig``), with the release's behaviour switched on."""
+    for field, value in (("use_expert", True), ("use_flow_matching", True), ("connector_arch", "internvl_connector")):
+        if raw.get(field, value) != value:
+            raise CheckpointError(f"config.json: {field} is {raw[field]!r}; only {value!r} is a Being-H0.5 model")
+    llm, vit = raw["llm_config"], raw["vit_config"]
+    expert = llm["expert_config"]
+    if expert["num_hidden_layers"] != llm["num_hidden_layers"]:
+        raise CheckpointError(
+            "config.json: llm_config.expert_config.num_hidden_layers is not llm_config.num_hidden_layers"
+        )
+    compat = ReleaseCompat.released()
+    mode = raw.get("attn_mode", "causal")
+    if "actionfull" in mode:
+        compat = compat.model_copy(update={"causal_actions": False})
+    return ModelConfig(
+        backbone=BackboneConfig(
+            layers=llm["num_hidden_layers"],
+            heads=llm["num_attention_heads"],
+            kv_heads=llm["num_key_value_heads"],
+            head_dim=llm.get("head_dim") or llm["hidden_size"] // llm["num_attention_heads"],
+            vocab=llm["vocab_size"],
+            und=StreamConfig(width=llm["hidden_size"], ffn=llm["intermediate_size"]),
+            act=StreamConfig(width=expert["hidden_size"], ffn=expert["intermediate_size"]),
+            rope_theta=llm.get("rope_theta", 1e6),
+            rms_eps=llm.get("rms_norm_eps", 1e-6),
+        ),
+        vision=VisionConfig(
+            image_size=raw.get("force_image_size") or vit["image_size"],
+            patch=vit["patch_size"],
+            width=vit["hidden_size"],
+            ffn=vit["intermediate_size"],
+            layers=vit["num_hidden_layers"],
+            heads=vit["num_attention_heads"],
+            eps=vit.get("layer_norm_eps", 1e-6),
+        ),
+        flow=FlowConfig(
+            chunk=raw["action_chunk_length"],
+            beta_alpha=raw.get("noise_beta_alpha", 1.5),
+            beta_beta=raw.get("noise_beta_beta", 1.0),
+            buckets=raw.get("num_timestep_buckets", 1000),
+            euler_steps=raw.get("num_inference_timesteps", 4),
+        ),
+        mpg=MpgConfig(
+            strength=raw["mpg_lambda"],
+            temperature=raw["mpg_gate_temperature"],
+            projections=raw["mpg_num_projections"],
+            stop_gradient=raw["mpg_use_stop_gradient"],
+            refinements=raw["mpg_refinement_iters"],
+        )
+        if raw.get("use_mpg")
+        else None,
+        physical_scale=False,
+        compat=compat,
+    )
+
+
+def read_tensors(directory: Path) -> dict[str, Tensor]:
+    """Every tensor of every ``*.safetensors`` in the directory, under released names."""
+    files = sorted(Path(directory).glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{directory}: no *.safetensors file")
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as handle:
+            for name in handle.keys():  # noqa: SIM118  safe_open is no mapping
+                known = next((new + name[len(old) :] for old, new in LEGACY.items() if name.startswith(old)), name)
+                tensors[known] = handle.get_tensor(name)
+    return tensors
+
+
+def load_tensors(model: BeingH, tensors: dict[str, Tensor], where: str) -> None:
+    """Put released tensors into a model; every name must be known and every shape right.
+
+    Raises:
+        CheckpointError: tensors missing, unknown or of another shape, with their names.
+    """
+    names = released_names(model.config)
+    own = dict(model.named_parameters())
+    missing = sorted(set(names.values()) - tensors.keys())
+    unknown = sorted(tensors.keys() - set(names.values()))
+    if missing or unknown:
+        raise CheckpointError(f"{where}: missing {_some(missing)}; unknown {_some(unknown)}")
+    wrong = [
+        f"{theirs} is {tuple(tensors[theirs].shape)}, the config says {tuple(own[ours].shape)}"
+        for ours, theirs in names.items()
+        if tensors[theirs].shape != own[ours].shape
+    ]
+    if wrong:
+        raise CheckpointError(f"{where}: {_some(wrong)}")
+    with torch.no_grad():
+        for ours, theirs in names.items():
+            own[ours].copy_(tensors[theirs])
+
+
+def _some(names: list[str]) -> str:
+    if not names:
+        return "none"
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def load_for_replay(directory: Path) -> BeingH:
+    """A model from a directory of the documented form: the state dict and ``config.json`` or ``tiny_config.json``."""
+    config = next((directory / n for n in ("config.json", "tiny_config.json") if (directory / n).is_file()), None)
+    if config is None:
+        raise CheckpointError(f"{directory}: neither config.json nor tiny_config.json")
+    named = [directory / n for n in ("model.safetensors", "tiny_state_dict.safetensors")]
+    weights = next((f for f in named if f.is_file()), None)
+    model = BeingH(from_release(json.loads(config.read_text())))
+    tensors = read_tensors(directory) if weights is None else load_file(weights)
+    load_tensors(model, tensors, str(directory))
+    return model.eval()
+
+
+def load(directory: str | Path, dtype: torch.dtype = torch.float32) -> tuple[BeingH, dict[str, Any]]:
+    """A released checkpoint as our model, and its ``config.json``."""
+    directory = Path(directory)
+    config, raw = read_config(directory)
+    with torch.device("meta"):
+        model = BeingH(config)
+    model = model.to_empty(device="cpu")
+    fill_buffers(model)
+    load_tensors(model, read_tensors(directory), str(directory))
+    return model.to(dtype).eval(), raw
+
+
+def fill_buffers(model: BeingH) -> None:
+    """Buffers that no checkpoint holds, after ``to_empty``."""
+    fresh = BeingH.units(model.config)
+    model.state_unit.copy_(fresh[0])
+    model.action_unit.copy_(fresh[1])
+
+
+def to_released(model: BeingH) -> dict[str, Tensor]:
+    """The model's tensors under released names.
+
+    Raises:
+        CheckpointError: the model has parts that the released layout cannot hold; the message names them.
+    """
+    names = released_names(model.config)
+    own = dict(model.named_parameters())
+    extra = sorted(own.keys() - names.keys())
+    if extra:
+        raise CheckpointError(
+            f"the released layout has no place for {_some(extra)}; save in the project's own layout instead"
+        )
+    return {names[name]: tensor.detach().contiguous() for name, tensor in own.items()}
+
+
+def save(model: BeingH, raw_config: dict[str, Any], directory: str | Path) -> None:
+    """Write ``config.json`` and ``model.safetensors`` in the released layout, each under a temporary name first."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = to_released(model)
+    for name, write in (
+        ("model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})),
+        ("config.json", lambda p: Path(p).write_text(json.dumps(raw_config, indent=2) + "\n")),
+    ):
+        temporary = directory / f".{name}.part"
+        write(str(temporary))
+        os.replace(temporary, directory / name)

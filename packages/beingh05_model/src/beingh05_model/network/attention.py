@@ -1,0 +1,108 @@
+"""One attention over the tokens of both experts, and the mask that decides who sees whom.
+
+Legend: B batch, N queries, M keys, H heads, K key/value heads, E head width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Backend = Literal["sdpa", "flex"]
+
+
+@dataclass
+class Layout:
+    """What the mask and the positions need to know of every token, [B, N] each.
+
+    Attributes:
+        document: Sample the token belongs to; -1 for padding, which sees and is seen by nothing but padding itself.
+        segment: Number of the segment, unique within a document.
+        full: The segment attends inside itself in both directions.
+        target: The segment is an answer that other segments must not see (eq. 9: S_FM and S_MASK).
+        position: Rotary position (eq. 10: both targets begin at the same one).
+    """
+
+    document: Tensor
+    segment: Tensor
+    full: Tensor
+    target: Tensor
+    position: Tensor
+
+    def slice(self, start: int, stop: int) -> Layout:
+        cut = slice(start, stop)
+        return Layout(*(getattr(self, name)[:, cut] for name in ("document", "segment", "full", "target", "position")))
+
+    def to(self, device: torch.device | str) -> Layout:
+        return Layout(*(getattr(self, n).to(device) for n in ("document", "segment", "full", "target", "position")))
+
+
+def visible(layout: Layout, b: Any, q: Any, k: Any) -> Tensor:
+    """The one predicate: may query token ``q`` of row ``b`` see key token ``k``? Indices may be tensors that broadcast.
+
+    Same document, and (not later, or in the same full segment), and not inside another segment's answer.
+    """
+    same_segment = layout.segment[b, q] == layout.segment[b, k]
+    document = layout.document[b, q] == layout.document[b, k]
+    order = (k <= q) | (same_segment & layout.full[b, q])
+    return document & order & (same_segment | ~layout.target[b, k])
+
+
+@dataclass
+class Mask:
+    """The predicate for the queries ``start..stop`` against the keys ``0..stop`` of a layout, in the form a kernel
+    wants."""
+
+    layout: Layout
+    start: int = 0
+    stop: int | None = None
+    _made: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """B, N, M."""
+        rows, length = self.layout.document.shape
+        stop = length if self.stop is None else self.stop
+        return rows, stop - self.start, stop
+
+    def dense(self) -> Tensor:
+        """bool [B, 1, N, M], True where visible."""
+        if "dense" not in self._made:
+            rows, queries, keys = self.sizes
+            device = self.layout.document.device
+            b = torch.arange(rows, device=device)[:, None, None]
+            q = torch.arange(self.start, self.start + queries, device=device)[None, :, None]
+            k = torch.arange(keys, device=device)[None, None, :]
+            self._made["dense"] = visible(self.layout, b, q, k)[:, None]
+        return self._made["dense"]
+
+    def block(self) -> Any:
+        """FlexAttention's block mask of the same predicate."""
+        if "block" not in self._made:
+            from torch.nn.attention.flex_attention import create_block_mask
+
+            rows, queries, keys = self.sizes
+            layout, start = self.layout, self.start
+
+            def predicate(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+                return visible(layout, b, q + start, k)
+
+            self._made["block"] = create_block_mask(
+                predicate, rows, None, queries, keys, device=layout.document.device.type
+            )
+        return self._made["block"]
+
+
+def attend(q_BHNE: Tensor, k_BKME: Tensor, v_BKME: Tensor, mask: Mask, backend: Backend) -> Tensor:
+    """Grouped-query attention with scale 1 / sqrt(E): [B, H, N, E]."""
+    if backend == "flex":
+        from torch.nn.attention.flex_attention import flex_attention
+
+        out = flex_attention(q_BHNE, k_BKME, v_BKME, block_mask=mask.block(), enable_gqa=True)
+        assert isinstance(out, Tensor)
+        return out
+    return F.scaled_dot_product_attention(q_BHNE, k_BKME, v_BKME, attn_mask=mask.dense(), enable_gqa=True)

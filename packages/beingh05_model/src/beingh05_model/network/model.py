@@ -1,0 +1,278 @@
+"""The whole network: embeddings of every modality, the two experts, the heads and the losses (paper section 5).
+
+The forward pass holds no randomness: noise, flow times, delays and masked motion tokens come with the batch.
+Legend: B rows, N tokens, T action steps, P state tokens, Z motion tokens, S 200 slots, D width of the action expert.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from beingh05_model.network import flow, scale
+from beingh05_model.network.action_io import ActionEncoder, Mlp
+from beingh05_model.network.adapters import SlotAdapters
+from beingh05_model.network.attention import Mask
+from beingh05_model.network.backbone import Backbone, Block, Cache, Features
+from beingh05_model.network.config import SLOTS, ModelConfig
+from beingh05_model.network.mpg import Mpg
+from beingh05_model.network.tokens import Tokens
+from beingh05_model.network.vision import Connector, Vision
+
+#: the action expert's own special tokens around state and action (paper 5.2.1)
+DELIMITERS = ("state_start", "state_end", "action_start", "action_end")
+
+
+@dataclass
+class Losses:
+    """Parts of the training loss, unweighted, and figures for the log.
+
+    Attributes:
+        text: Cross entropy per supervised token (eq. 5).
+        flow: Eq. 7, or 19 where a delay was drawn.
+        motion: Eq. 8, per masked motion token.
+        routing: Balance and z-loss of the routers, already weighted.
+        figures: Gates, share of the experts and counts.
+    """
+
+    text: Tensor
+    flow: Tensor
+    motion: Tensor
+    routing: Tensor
+    figures: dict[str, Tensor] = field(default_factory=dict)
+
+
+class BeingH(nn.Module):
+    """Being-H0.5. See :class:`~beingh05_model.network.config.ModelConfig` for what can be switched."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        und, act = config.backbone.und.width, config.backbone.act.width
+        self.backbone = Backbone(config.backbone, config.mof, config.mof_first_layer, config.attention)
+        self.text_head = nn.Linear(und, config.backbone.vocab, bias=False)
+        self.vision = Vision(config.vision)
+        self.connector = Connector(config.vision.width, und)
+        self.state_encoder = Mlp(SLOTS, act, act)
+        self.action_encoder = ActionEncoder(SLOTS, act)
+        self.action_decoder = Mlp(act, act, SLOTS)
+        self.delimiters = None if config.compat.bare_actions else nn.Embedding(len(DELIMITERS), act)
+        self.mpg = None if config.mpg is None else Mpg(config.mpg, config.compat, act, und)
+        self.adapters = None if config.adapters is None else SlotAdapters(act)
+        if config.motion_tokens is None:
+            self.motion_embed = self.motion_head = None
+        else:
+            width = und if config.motion_tokens.expert == "und" else act
+            self.motion_embed = nn.Embedding(config.motion_tokens.codebook + 1, width)  # the last one is [MASK]
+            self.motion_head = nn.Linear(width, config.motion_tokens.codebook)
+        state_unit, action_unit = self.units(config)
+        self.state_unit: Tensor
+        self.action_unit: Tensor
+        self.register_buffer("state_unit", state_unit, persistent=False)
+        self.register_buffer("action_unit", action_unit, persistent=False)
+
+    @staticmethod
+    def units(config: ModelConfig) -> tuple[Tensor, Tensor]:
+        """Physical value of one unit of a state and of an action slot, [S] each (scale.py)."""
+        if not config.physical_scale:
+            return torch.ones(SLOTS), torch.ones(SLOTS)
+        return scale.units(scale.STATE_UNIT), scale.units(scale.ACTION_UNIT)
+
+    # ---- embeddings -----------------------------------------------------------------------------------------------
+
+    def views(self, pixels: Tensor) -> Tensor:
+        """Pictures [B, V, 3, edge, edge] to tokens [B, V * tokens, width]."""
+        tokens = self.connector(self.vision(pixels.flatten(0, 1)))
+        return tokens.reshape(pixels.shape[0], -1, tokens.shape[-1])
+
+    def embed_und(self, t: Tokens, views_BID: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings of the understanding expert's tokens and their places, in the order of the row."""
+        parts, places = [self.backbone.embed(t.text_ids)], [t.text_at]
+        if len(t.image_at):
+            parts.append(self.views(t.pixels) if views_BID is None else views_BID)
+            places.append(t.image_at)
+        if self.motion_embed is not None and self._motion_expert == "und" and len(t.motion_at):
+            parts.append(self.embed_motion(t))
+            places.append(t.motion_at)
+        return _in_order(parts, places)
+
+    @property
+    def _motion_expert(self) -> str:
+        return "" if self.config.motion_tokens is None else self.config.motion_tokens.expert
+
+    def embed_motion(self, t: Tokens) -> Tensor:
+        """Motion tokens, masked ones replaced by [MASK] (eq. 8)."""
+        assert self.motion_embed is not None
+        return self.motion_embed(t.motion_ids.masked_fill(t.motion_masked, self.motion_embed.num_embeddings - 1))
+
+    def encode_state(self, t: Tokens) -> Tensor:
+        """State tokens [B, P, D]; slots without a value are zero (eq. 1)."""
+        return self.state_encoder(t.state * t.state_slots / self.state_unit)
+
+    def encode_steps(self, x_BTS: Tensor, bucket_BT: Tensor, slots_BTS: Tensor) -> Tensor:
+        """Action tokens [B, T, D] of (noisy) steps in units of the network."""
+        residual = None if self.adapters is None else self.adapters.at_encoder(x_BTS, slots_BTS)
+        return self.action_encoder(x_BTS, bucket_BT, residual)
+
+    def clean_bucket(self, like: Tensor) -> Tensor:
+        """Time bucket of noise-free actions for the anchor: t = 1; the release takes bucket 0, the noise end."""
+        number = 0 if self.config.compat.mpg_anchor_is_noise else self.config.flow.buckets
+        return torch.full_like(like, number, dtype=torch.long)
+
+    def decode_steps(self, h_BTD: Tensor, slots_BTS: Tensor) -> Tensor:
+        """Velocity [B, T, S] in units of the network."""
+        velocity = self.action_decoder(h_BTD)
+        if self.adapters is not None:
+            velocity = velocity + self.adapters.at_decoder(h_BTD, slots_BTS)
+        return velocity
+
+    def usable(self, slots_BTS: Tensor, noise_BTS: Tensor) -> Tensor:
+        """Noise on the embodiment's slots only; the release feeds it on all 200."""
+        return noise_BTS if self.config.compat.noise_on_unused_slots else noise_BTS * slots_BTS
+
+    def embed_act(self, t: Tokens, state_BPD: Tensor, steps_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of the action expert's tokens and their places, in the order of the row."""
+        parts, places = [state_BPD, steps_BTD], [t.state_at, t.action_at]
+        if self.delimiters is not None and len(t.delimiter_at):
+            parts.append(self.delimiters(t.delimiter_ids))
+            places.append(t.delimiter_at)
+        if self._motion_expert == "act" and len(t.motion_at):
+            parts.append(self.embed_motion(t))
+            places.append(t.motion_at)
+        return _in_order(parts, places)
+
+    # ---- routing --------------------------------------------------------------------------------------------------
+
+    def block(self, t: Tokens, und: tuple[Tensor, Tensor], act: tuple[Tensor, Tensor], mask: Mask) -> Block:
+        """The tokens of a call as the backbone takes them; ``mask.start`` is subtracted from the places."""
+        (und_BUD, und_U), (act_BAD, act_A) = und, act
+        block = Block(und_BUD, act_BAD, und_U - mask.start, act_A - mask.start, mask)
+        if self.config.mof is None or not len(act_A):
+            return block
+        # each action-expert token follows the sample of its document; documents are numbered like samples' states
+        sample_BN = t.layout.document.new_full((t.rows, t.length), -1)
+        rows = torch.arange(t.rows, device=sample_BN.device)[:, None]
+        sample_BN[rows, t.state_at] = t.state_sample
+        sample_BN[rows, t.action_at] = t.action_sample
+        sample_BN[rows, t.motion_at] = t.motion_sample
+        if len(t.delimiter_at):  # a delimiter follows the nearest state or action token of its document
+            sample_BN[rows, t.delimiter_at] = _sample_of_document(t, t.delimiter_at)
+        block.sample_BA = sample_BN[:, act_A]
+        inside = torch.isin(t.state_at, act_A)
+        if inside.any():
+            place_of = {int(place): number for number, place in enumerate(act_A.tolist())}
+            order = t.state_sample.flatten().argsort()
+            row = rows.expand(-1, len(t.state_at)).flatten()[order]
+            at = torch.tensor([place_of[int(p)] for p in t.state_at.tolist()], device=row.device)
+            block.state_of = (row, at.repeat(t.rows)[order])
+        if t.text_weight.shape[0] and len(und_U):
+            block.text_SU = t.text_weight[..., und_U].flatten(1).to(und_BUD.dtype)
+        return block
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def forward(self, t: Tokens, directions: Tensor | None = None, keep_layers: bool = False) -> Losses:
+        """Losses of a packed batch.
+
+        Args:
+            directions: Directions of eq. 14 where they are drawn outside (comparison with the release).
+        """
+        features, figures, velocity_target = self.features(t, directions, keep_layers)
+        und_BUD, act_BAD, und_U, act_A = features
+        zero = und_BUD.sum() * 0 + act_BAD.sum() * 0
+        text = zero
+        if len(t.label_at):
+            at = torch.searchsorted(und_U, t.label_at)
+            logits = self.text_head(und_BUD[:, at]).float()
+            text = F.cross_entropy(logits.flatten(0, 1), t.label_ids.flatten(), ignore_index=-100)
+        loss = zero
+        if len(t.action_at):
+            at = torch.searchsorted(act_A, t.action_at)
+            velocity = self.decode_steps(act_BAD[:, at], t.action_slots).float()
+            figures["velocity"] = velocity
+            arguments = (velocity.flatten(0, 1), velocity_target.flatten(0, 1), t.action_cells.flatten(0, 1))
+            if self.config.compat.loss_over_batch:
+                loss = flow.flow_loss_over_batch(*arguments)
+            else:
+                loss = flow.flow_loss(*arguments, t.action_sample.flatten(), t.samples)
+        motion = zero
+        if self.motion_head is not None and t.motion_masked.any():
+            source, places = (und_BUD, und_U) if self._motion_expert == "und" else (act_BAD, act_A)
+            logits = self.motion_head(source[:, torch.searchsorted(places, t.motion_at)][t.motion_masked]).float()
+            motion = F.cross_entropy(logits, t.motion_ids[t.motion_masked])
+        routing = zero
+        if "routing" in figures:
+            routing = figures.pop("routing")
+        return Losses(text, loss, motion, routing, figures)
+
+    def features(
+        self, t: Tokens, directions: Tensor | None = None, keep_layers: bool = False
+    ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], dict[str, Tensor], Tensor]:
+        """Final features of both experts with their places, figures, and the velocity that the flow should have."""
+        und = self.embed_und(t)
+        clean_BTS = t.action * t.action_slots / self.action_unit
+        noise_BTS = self.usable(t.action_slots, t.noise)
+        noisy_BTS = flow.interpolate(noise_BTS, clean_BTS, t.time)
+        steps = self.encode_steps(noisy_BTS, flow.bucket(t.time, self.config.flow), t.action_slots)
+        state = self.encode_state(t)
+        figures: dict[str, Tensor] = {}
+        if self.mpg is not None and self.mpg.config.strength and t.action_target.any():
+            clean = self.encode_steps(clean_BTS, self.clean_bucket(t.time), t.action_slots)
+            state, steps, figures["gate"] = self.gated(t, state, steps, clean, directions)
+        act = self.embed_act(t, state, steps)
+        features: Features = self.backbone(self.block(t, und, act, Mask(t.layout)), keep_layers=keep_layers)
+        if features.routings:
+            figures["routing"] = torch.stack([r.loss for r in features.routings.values()]).sum()
+            figures["expert_share"] = torch.stack([r.weight_BX for r in features.routings.values()])
+        for number, (und_layer, act_layer) in enumerate(features.per_layer):
+            figures[f"layer{number}.und"], figures[f"layer{number}.act"] = und_layer, act_layer
+        return (features.und_BUD, features.act_BAD, und[1], act[1]), figures, clean_BTS - noise_BTS
+
+    def gated(
+        self, t: Tokens, state_BPD: Tensor, steps_BTD: Tensor, clean_BTD: Tensor, directions: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gate state and predicted steps sample by sample; context steps and samples without a target stay as they
+        are."""
+        assert self.mpg is not None
+        target = t.action_target.flatten()
+        sample_of = t.action_sample.flatten()[target]
+        with_target = sample_of.unique()
+        number = torch.full((t.samples,), -1, device=target.device, dtype=torch.long)
+        number[with_target] = torch.arange(len(with_target), device=target.device)
+        row = number[sample_of]
+        order = torch.arange(len(row), device=row.device)
+        start = torch.searchsorted(row, torch.arange(len(with_target), device=row.device))
+        column = order - start[row]
+        shape = (len(with_target), int(column.max()) + 1)
+
+        def padded(flat: Tensor) -> Tensor:
+            return flat.new_zeros(*shape, *flat.shape[1:]).index_put((row, column), flat[: len(row)])
+
+        steps, clean = steps_BTD.flatten(0, 1), clean_BTD.flatten(0, 1)
+        real = padded(t.action_real.flatten()[target])
+        state_flat, state_sample = state_BPD.flatten(0, 1), t.state_sample.flatten()
+        at_state = torch.searchsorted(state_sample, with_target)
+        gated_state, gated_steps, gate = self.mpg(
+            state_flat[at_state], padded(steps[target]), padded(clean[target]), real, directions
+        )
+        state_flat = state_flat.index_copy(0, at_state, gated_state)
+        steps = steps.index_copy(0, target.nonzero()[:, 0], gated_steps[row, column])
+        return state_flat.view_as(state_BPD), steps.view_as(steps_BTD), gate
+
+
+def _in_order(parts: list[Tensor], places: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Embeddings of several kinds, sorted by place."""
+    at, order = torch.cat(places).sort()
+    return torch.cat(parts, dim=1)[:, order], at
+
+
+def _sample_of_document(t: Tokens, at: Tensor) -> Tensor:
+    """Sample of the tokens at places ``at``: the one whose state lies in the same document of the same row."""
+    same = t.layout.document[:, at][..., None] == t.layout.document[:, t.state_at][:, None]
+    return (same * (t.state_sample + 1)[:, None]).amax(-1) - 1
+
+
+__all__ = ["DELIMITERS", "BeingH", "Cache", "Losses"]
