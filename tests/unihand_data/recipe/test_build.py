@@ -319,6 +319,24 @@ def test_a_directory_older_than_the_column_counts_its_conversations_as_not_share
     assert found["by_source"]["llava"]["taken"]["conversations"] == 1
 
 
+def test_the_cap_that_a_data_set_file_hints_at_comes_with_its_rows(make, tmp_path):
+    rows = [make.episode("a", provenance={"max_weight": 0.2}, source="redrawn"), make.episode("b")]
+    found = made([make.write(tmp_path / "d", rows)], tmp_path / "r")
+    assert next(b for b in found["totals"]["bounds"] if b["name"] == "max_weight of redrawn")["is"] == 0.2
+
+
+def test_figure_4_shows_bridge_droid_and_the_other_subsets_as_open_x_embodiment(make, tmp_path):
+    from unihand_data.recipe.figures import shares
+
+    names = ("bridge", "droid", "oxe_fractal", "oxe_auge", "agibot_world", "so100_community")
+    rows = [make.episode(n, source=n) for n in names]
+    settings = {"robot_frame_share": None, "caps": {"sources": {"oxe_auge*": None}}}
+    ours = dict(shares(made([make.write(tmp_path / "d", rows)], tmp_path / "r", **settings))[1])
+    sixth = pytest.approx(1 / 6, abs=1e-5)
+    assert [ours[n] for n in ("OXE-AugE", "AgiBot World", "other real")] == [sixth] * 3
+    assert ours["Open X-Embodiment"] == pytest.approx(0.5, abs=1e-5)
+
+
 def test_recipe_yaml_is_plain_yaml(recipe):
     data = yaml.safe_load((recipe[1] / "recipe.yaml").read_text())
     assert data["recipe"] == recipe[0]["recipe"]

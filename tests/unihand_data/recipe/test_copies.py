@@ -115,6 +115,14 @@ def test_a_container_that_lacks_a_group_is_compared_by_the_others():
     assert near(("x", "franka", whole), ("y", "franka", bare), ("z", "franka", joints)) == [(0, 1), (0, 2)]
 
 
+def test_a_group_of_another_width_is_another_group():
+    """Arms of six and of seven joints stand side by side in one recipe."""
+    robots = [(s, f"arm{k}", signed({ARM: path(5, 2.0, k)})) for k in (6, 7) for s in "xy"]
+    assert near(*robots) == [(0, 1), (2, 3)]
+    other = signed({EEF: path(1), "right_hand": path(3, 1.0, 6)}), signed({EEF: path(1), "right_hand": path(3, 1.0, 1)})
+    assert near(*(("xy"[i], "franka", s) for i, s in enumerate(other))) == [(0, 1)]
+
+
 def test_the_bound_is_relative_to_the_way_and_who_hardly_moves_is_like_no_one():
     for way in (0.1, 1.0, 8.0):
         off = path(9, 1.0) / np.sqrt((path(9, 1.0) ** 2).sum(axis=1).mean())

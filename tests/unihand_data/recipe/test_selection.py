@@ -180,3 +180,13 @@ def test_a_pattern_caps_what_matches_it_together_and_null_switches_a_shipped_cap
 def test_a_rate_above_a_source_rate_is_a_plain_number():
     """A recipe file holds numbers of YAML, not of numpy."""
     assert type(solve({20.0: 100, 80.0: 1000}, 0.3, 3.0).rate_hz) is float
+
+
+def test_a_data_set_file_that_hints_at_a_cap_has_it_unless_the_settings_say_something_about_that_source():
+    data = [mass("redrawn", hours=50.0), mass("bridge", hours=50.0), mass("ego", "human")]
+    hinted = weigh(data, RecipeSettings(), None, {"redrawn": 0.1, "elsewhere": 0.1})
+    assert hinted.weighted_hours[0] / hinted.weighted_hours[:2].sum() == pytest.approx(0.1)
+    assert [b["name"] for b in hinted.bounds if "max_weight" in b["name"]] == ["max_weight of redrawn"]
+    for said, share in ((0.3, 0.3), (None, 0.5)):
+        found = weigh(data, RecipeSettings(caps={"sources": {"red*": said}}), None, {"redrawn": 0.1})
+        assert found.weighted_hours[0] / found.weighted_hours[:2].sum() == pytest.approx(share)

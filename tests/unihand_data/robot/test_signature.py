@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from helpers.robots import opened_set
 from unihand_data.curate.robot.convert import RobotMotion, convert
 from unihand_data.curate.robot.signature import RECORDED_POSE, STEP, TIMES, VERSION, motion_signature, recorded_path
+from unihand_data.recipe.motions import MotionReader
+from unihand_data.recipe.near import copies
+from unihand_data.sources.robot.generate.catalogue import generate
 from unihand_data.space.slots import GROUPS
 
 STILL = {"right_eef_position": [0.4, 0.0, 0.3], "right_eef_rotation": [0.0, 0.0, 0.0], "right_gripper": [1.0],
@@ -111,3 +117,19 @@ def test_the_recording_that_an_episode_re_draws_is_part_of_its_signature_and_of_
     signature = motion_signature(moved(), path)
     assert np.array(signature["recorded"]).reshape(TIMES, 3)[-1] * STEP == pytest.approx([0.1, 0.2, 0.3])
     assert "recorded" not in motion_signature(moved())
+
+
+def test_one_recording_in_two_containers_is_one(tmp_path):
+    """DROID's raw HDF5 and its LeRobot copy: other column names, so other content ids, and the same numbers."""
+    found = []
+    for name in ("droid_raw", "droid_lerobot"):
+        generate(name, tmp_path / name, episodes=1, seed=1)
+        spec, episode, motion = opened_set(tmp_path / name)[1][0]
+        provenance = {"motion_signature": motion_signature(motion), "dataset_file": spec.name}
+        found.append((spec.source, spec.embodiment, json.dumps(provenance), episode.content_id))
+    reader = MotionReader()
+    for row, (source, embodiment, provenance, _) in enumerate(found):
+        reader.add(row, embodiment, source, provenance, str(tmp_path))
+    exact, _ = copies(reader.result(), None, 0.05)
+    assert np.stack(exact, axis=1).tolist() == [[0, 1]]
+    assert found[0][3] != found[1][3]

@@ -65,9 +65,9 @@ class Motions:
             start += TIMES * k
         return np.concatenate([parts[g] for g in groups], axis=2)
 
-    def groups_of(self, layout: int) -> frozenset[str]:
-        """Groups that can be compared between two episodes (not the path of a re-drawn recording)."""
-        return frozenset(name for name, _ in self.layouts[layout]) - {RECORDED}
+    def groups_of(self, layout: int) -> frozenset[tuple[str, int]]:
+        """Groups and their widths that can be compared between two episodes (not the path of a re-drawn recording)."""
+        return frozenset(part for part in self.layouts[layout] if part[0] != RECORDED)
 
 
 class MotionReader:

@@ -31,6 +31,7 @@ SCALE = {
     **{f"{side}_hand": 0.05 for side in SIDES},
     **{f"{side}_hand_extension": 0.05 for side in SIDES},
     **{f"{side}_arm": 0.3 for side in SIDES},
+    "finger_positions": 1.0,
     "head": 0.1,
     "waist": 0.3,
     "lift": 1.0,
