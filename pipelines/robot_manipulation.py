@@ -22,7 +22,7 @@ from unihand_data.jobs.left import Remaining
 from unihand_data.jobs.places import check_places
 from unihand_data.jobs.robot_config import RobotSettings
 from unihand_data.jobs.robot_items import check_versions, list_episodes
-from unihand_data.jobs.robot_sets import judged, set_lines
+from unihand_data.jobs.robot_sets import judged, set_lines, write_checks
 from unihand_data.jobs.stage_table import stage_lines
 from unihand_data.jobs.tokenizer import claim_counter, with_counter
 from unihand_data.runner.job import run_job
@@ -60,6 +60,7 @@ def run(arguments: JobArguments, settings: RobotSettings) -> int:
         return 0
     check_places(arguments)
     check_versions(listing, arguments.output, arguments.new_version)
+    write_checks(listing, arguments.output)
     claim_counter(settings.tokens, arguments)
     result = run_job(
         name="robot_manipulation",

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unihand_data.cli import main as unihand
+from unihand_data.curate.robot.checks import NAMES
 from unihand_data.curate.robot.derive import with_derived
 from unihand_data.curate.robot.invert import raw_columns
 from unihand_data.errors import Reason
@@ -68,6 +70,20 @@ def test_every_data_set_file_is_written_from_its_documented_format(everything):
 @pytest.mark.slow
 def test_the_directory_keeps_the_contract(everything):
     assert catalogue.validate(str(everything[1])) == []
+
+
+@pytest.mark.slow
+def test_a_recipe_of_every_data_set_knows_copies_idle_frames_and_hints(everything, tmp_path):
+    from unihand_data.recipe.build import build
+    from unihand_data.recipe.settings import RecipeSettings
+
+    recipe = build([str(everything[1])], tmp_path, RecipeSettings(caps={"simulated": None, "sources": {}}))
+    bounds = {b["name"]: b["is"] for b in recipe["totals"]["bounds"]}
+    assert bounds == {"max_weight of oxe_auge": pytest.approx(0.05, abs=1e-6)}
+    assert not [n for n in recipe["notes"] if "signatures" in n]
+    left = recipe["left_out"]["rows"]
+    assert left["same_recording"] > 0  # DROID as it was recorded and in LeRobot
+    assert set(left) <= {"same_recording", "near_duplicate", "held_out_copy", "split"}
 
 
 @pytest.mark.slow
@@ -178,6 +194,47 @@ def test_a_folder_without_robot_data_is_refused_in_one_sentence(page, tmp_path, 
     said = capsys.readouterr().err
     assert said.startswith("refused: ")
     assert said.count("\n") == 1
+
+
+def test_a_data_set_file_that_does_not_fit_is_refused_once_with_what_does_not(page, tmp_path, capsys):
+    generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
+    assert robot_job(page, tmp_path / "in", tmp_path / "out", "--dataset", "so101_degrees") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("refused: ")
+    assert said.count("\n") == 1
+    assert "does not fit so101_degrees.yaml: observation.state has 44 columns, not 6" in said
+    assert "layout ''" in said, "labels are told too"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_file_that_no_episode_fits_is_refused_once(page, tmp_path, capsys):
+    generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
+    mine = tmp_path / "mine.yaml"
+    text = (FOLDER / "gr00t_gr1.yaml").read_text().replace("name: gr00t_gr1", "name: mine")
+    mine.write_text(text.replace("rate_hz: 20", "rate_hz: 60"))
+    assert robot_job(page, tmp_path / "in", tmp_path / "out", "--dataset", str(mine)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "none of the 2 episodes looked at fits mine.yaml; the first: " in said
+    assert "the clock runs at 20 Hz, mine declares 60 Hz" in said
+
+
+def test_what_was_checked_and_what_was_not_is_in_the_plan_in_inspect_and_in_the_report(page, tmp_path, capsys):
+    generate("gr00t_gr1", tmp_path / "in", seed=1, episodes=2)
+    assert robot_job(page, tmp_path / "in", tmp_path / "out", "--plan") == 0
+    assert "gripper_sign not checked: no trusted command of a gripper beside its state" in capsys.readouterr().out
+    assert robot_job(page, tmp_path / "in", tmp_path / "out") == 0
+    checks = catalogue.inspect(str(tmp_path / "out"))["data_checks"]
+    assert {name.split(" ")[0] for name in checks} == {"gr00t_gr1"}
+    (found,) = checks.values()
+    assert set(found) == set(NAMES)
+    assert {f["verdict"] for f in found["commanded_joints"]} == {"agrees"}
+    assert {f["verdict"] for f in found["eef_range"]} == {"not_checked"}
+    capsys.readouterr()
+    assert unihand(["inspect", str(tmp_path / "out")]) == 0
+    line = "gr00t_gr1: eef_range not checked: the rows have no position of an end effector"
+    assert f"check      {line}" in capsys.readouterr().out
+    assert line in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_the_plan_says_what_is_read_as_what_and_runs_nothing(page, tmp_path, capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unihand_data.curate.robot.checks import check_episode, check_set, contradiction
+from unihand_data.curate.robot.checks import NAMES, NOTHING, check_episode, check_set, contradiction
 from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.evidence import CheckSettings
 from unihand_data.curate.robot.rotation_evidence import fit_chain
@@ -27,9 +27,13 @@ def test_a_right_file_is_not_contradicted_and_most_checks_speak_for_it(arm):
     assert not contradiction(spec, findings)
     agreeing = {f.check for f in findings if f.verdict == "agrees"}
     assert agreeing == {
-        "joint_units", "eef_range", "gripper_range", "gripper_sign", "commanded_motion", "commanded_joints",
-        "rotation_convention",
+        "joint_units", "eef_range", "gripper_range", "gripper_sign", "gripper_absolute", "gripper_names",
+        "gripper_segments", "commanded_motion", "commanded_joints", "rotation_convention",
     }  # fmt: skip
+    assert {f.check for f in findings} == set(NAMES), "every check says something"
+    assert {f.check: f.text for f in findings if f.verdict == "not_checked"} == {
+        name: NOTHING[name] for name in ("finger_gap", "gripper_start", "so100_units")
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,21 +88,109 @@ def test_a_wrong_euler_convention_is_found_by_the_joints(arm):
         assert [f.check for f in findings if f.verdict == "contradicts"] == expected
 
 
-def test_a_check_that_is_switched_off_with_a_reason_says_nothing(arm):
+def test_a_check_that_is_switched_off_is_told_as_not_checked_with_the_reason(arm):
     changes = {"state_opening": {"range": {"closed": 0.08, "open": 0}}}
-    off = {"off": {"gripper_sign": "the gripper is told by another controller", "finger_gap": "no fingers"}}
+    off = {name: "the gripper is told by another controller" for name in NAMES if name.startswith("gripper")}
     assert "gripper_sign" in said(arm, **changes)
-    assert "gripper_sign" not in said(arm, checks=off, **changes)
+    assert said(arm, checks={"off": off}, **changes) == ""
+    spec = arm.spec(checks={"off": off}, **changes)
+    told = {f.check: str(f) for f in check_set(spec, [(arm.episodes[0], convert(arm.episodes[0], spec))], SETTINGS)}
+    assert told["gripper_sign"] == "gripper_sign not checked: switched off: the gripper is told by another controller"
 
 
-def test_a_gripper_that_never_moves_is_silent_and_no_contradiction(arm):
-    spec = arm.spec(state_opening={"range": {"closed": 0.08, "open": 0}})
+def test_a_gripper_that_never_moves_is_not_checked_and_no_contradiction(arm):
+    spec = unnamed(arm, state_opening={"range": {"closed": 0.08, "open": 0}})
     episodes = [arm.episode(seed) for seed in range(3)]
     for e in episodes:
-        e.columns["grip"][:], e.columns["gap"][:] = -1.0, 0.08
+        e.columns["grip"][:], e.columns["plain"] = -1.0, np.full((e.steps, 1), 0.08)
     findings = check_set(spec, [(e, convert(e, spec)) for e in episodes], SETTINGS)
     assert not [f for f in findings if f.verdict == "contradicts" and "gripper" in f.check]
-    assert [f for f in findings if f.check == "gripper_sign" and f.verdict == "silent"]
+    (sign,) = [f for f in findings if f.check == "gripper_sign"]
+    assert sign.verdict == "not_checked"
+    assert "hardly moves" in sign.text
+
+
+def test_a_set_of_which_no_episode_can_be_converted_has_every_check_not_checked_for_that_reason(arm):
+    why = Reject(Reason.MISSING_FIELD, "x.parquet: no feature 'gap'")
+    findings = check_set(arm.spec(), [], SETTINGS, rejected=[why])
+    assert {f.check for f in findings} == set(NAMES)
+    assert {f.verdict for f in findings} == {"not_checked"}
+    assert all("none of the 1 episodes looked at can be converted; the first: x.parquet" in f.text for f in findings)
+
+
+#: open and closed exchanged in state and in action
+BOTH = {
+    "state_opening": {"range": {"closed": 0.08, "open": 0}},
+    "action_grip": {"range": {"closed": -1, "open": 1}},
+}
+
+
+def unnamed(arm, **changes):
+    """The arm's file with its gripper in a column whose name tells nothing."""
+    opening = {**changes.pop("state_opening", {}), "from": "plain"}
+    return arm.spec(state_opening=opening, **changes)
+
+
+def findings_of(arm, spec, texts=True, **more):
+    pairs = []
+    for seed in range(6):
+        episode = arm.episode(seed)
+        episode.columns["plain"] = episode.columns["gap"]
+        episode.texts = episode.texts if texts else []
+        pairs.append((episode, convert(episode, spec)))
+    return check_set(spec, pairs, SETTINGS, **more)
+
+
+def test_a_gripper_exchanged_on_both_sides_agrees_with_itself_and_is_told_as_unverified(arm):
+    spec = unnamed(arm, **BOTH)
+    told = {f.check: f for f in findings_of(arm, spec, texts=False)}
+    assert not contradiction(spec, list(told.values()))
+    assert told["gripper_sign"].verdict == "agrees"
+    assert told["gripper_sign"].text.endswith("relative sign agrees, absolute sign unverified")
+    assert told["gripper_absolute"].verdict == "not_checked"
+    assert "absolute sign unverified" in told["gripper_absolute"].text
+
+
+def test_what_the_gripper_does_in_a_grasp_tells_open_from_closed(arm):
+    spec = unnamed(arm)
+    told = {f.check: f for f in findings_of(arm, spec)}
+    assert told["gripper_segments"].verdict == "agrees"
+    assert told["gripper_sign"].text.endswith("relative sign agrees, absolute sign agrees by gripper_segments")
+    spec = unnamed(arm, **BOTH)
+    why = contradiction(spec, findings_of(arm, spec))
+    assert why.count("look at") == 1
+    assert "gripper_segments: the right gripper closes in sentences about a grasp" in why
+
+
+def test_the_publishers_name_of_a_column_tells_open_from_closed(arm):
+    spec = arm.spec(**BOTH)
+    assert "gripper_names: state: the column is called gap, the file says that more is closed" in contradiction(
+        spec, findings_of(arm, spec, texts=False)
+    )
+    spec = unnamed(arm, **BOTH)
+    for names, verdict in ((("gripper_closedness",), "agrees"), (("gripper_open_scale",), "contradicts")):
+        found = findings_of(arm, spec, texts=False, column_names={"plain": names})
+        assert [f.verdict for f in found if f.check == "gripper_names"] == [verdict]
+
+
+def test_a_documented_opening_at_the_start_tells_open_from_closed(arm):
+    convention = {"starts_open": "the maker's manual"}
+    for changes, verdict in (({}, "agrees"), (BOTH, "contradicts")):
+        found = findings_of(arm, unnamed(arm, checks=convention, **changes), texts=False)
+        assert [f.verdict for f in found if f.check == "gripper_start"] == [verdict]
+
+
+def test_the_distance_of_the_fingers_tells_open_from_closed(arm):
+    fingers = {"name": "fingers", "columns": 2, "slots": "finger_positions", "unit": "m", "from": "both"}
+    for changes, verdict in (({}, "agrees"), (BOTH, "contradicts")):
+        base = unnamed(arm, **changes)
+        spec = arm.spec(state=[*base.state, fingers], action=base.action)
+        pairs = []
+        for e in (arm.episode(seed) for seed in range(3)):
+            e.texts, e.columns["plain"] = [], e.columns["gap"]
+            e.columns["both"] = np.concatenate([e.columns["gap"] / 2, -e.columns["gap"] / 2], axis=1)
+            pairs.append((e, convert(e, spec)))
+        assert [f.verdict for f in check_set(spec, pairs, SETTINGS) if f.check == "finger_gap"] == [verdict]
 
 
 def test_the_chain_fit_finds_random_axes_and_not_their_reverse():

@@ -12,7 +12,7 @@ from unihand_data.errors import DatasetRefused
 from unihand_data.jobs.robot_sets import evidence
 from unihand_data.sources.robot.registry import opened_sets, proposal
 
-_MARKS = {"agrees": "+", "contradicts": "!", "silent": "?"}
+_MARKS = {"agrees": "+", "contradicts": "!", "not_checked": "?"}
 
 
 def probe(
@@ -22,8 +22,9 @@ def probe(
 ) -> int:
     """Recognise the robot data sets below a folder and judge their data-set files by the data.
 
-    Every line of evidence begins with + (the data agree), ! (they contradict the file) or ? (they say nothing, so only
-    a person vouches for it). Exit code 1 where a set is not recognised or contradicts its file.
+    Every line of evidence begins with + (the data agree), ! (they contradict the file) or ? (not checked, for the
+    reason it gives, so only a person vouches for it). Exit code 1 where a set is not recognised or contradicts its
+    file.
 
     Args:
         directory: folder of one or more data sets.
@@ -43,11 +44,9 @@ def probe(
             continue
         if dataset is not None:
             print(f"  judged as {one.spec.name}: {one.spec.title}")
-        findings = evidence(one, settings)
+        findings = evidence(one, settings).findings
         for finding in findings:
-            print(f"  {_MARKS[finding.verdict]} {finding.check}: {finding.text}")
-        if not findings:
-            print("  ? none of the episodes looked at can be converted; the job's rejects will say why")
+            print(f"  {_MARKS[finding.verdict]} {finding}")
         if why := contradiction(one.spec, findings):
             print(f"  {why}")
             bad += 1

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from unihand_data.shards import catalogue
+from unihand_data.shards.catalogue import check_lines
 
 
 def inspect(
@@ -59,4 +60,5 @@ def _lines(found: dict[str, Any]) -> str:
             out.append(f"{name:<10} {key}: {group['episodes']} episodes, {group['hours']:.3f} h")
     for reason, n in found["rejects"]["by_reason"].items():
         out.append(f"rejected   {n} {reason}")
+    out += [f"check      {line}" for line in check_lines(found["data_checks"])]
     return "\n".join(out)

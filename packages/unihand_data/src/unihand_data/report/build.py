@@ -17,7 +17,7 @@ import numpy as np
 from unihand_data.report import charts, conversations, motion, overlay
 from unihand_data.report.figures import FIGURES, STAGES, Shown
 from unihand_data.report.tally import Tally, reject_table, tally
-from unihand_data.shards.catalogue import inspect
+from unihand_data.shards.catalogue import check_lines, inspect
 from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import EpisodeRow
 
@@ -126,7 +126,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
             ("frames with a hand", _percent(summary["hands"]["frames_with_hand_ratio"])),
             ("samples", summary["samples"]["total"]),
         ],
-        notes=[],
+        notes=check_lines(summary["data_checks"]),
         clips=sections,
         talks=conversations.sections(reader, clips) if summary["conversations"] else [],
         corpora=conversations.source_rows(reader),

@@ -5,6 +5,7 @@ Tables are read a batch at a time: memory holds a batch, the counts, and 20 byte
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from unihand_data.shards.validate import validate
 
 __all__ = ["inspect", "validate"]
 
+#: data-set file -> check -> [{verdict, text}] of the robot job's data-driven checks
+CHECKS = "_job/robot_checks.json"
 _GROUPS = ("source", "embodiment", "licence")
 _LIGHT = ["episode_id", "parent_id", *_GROUPS, "frames", "duration_s"]
 _SAMPLES = ["task", "tokens_text", "tokens_answer", "images_per_time", "episode_id"]
@@ -62,7 +65,8 @@ def inspect(directory: str | os.PathLike[str], *, storage_options: dict[str, Any
     ``samples`` and ``tokens`` count the whole training index, twins included. ``tokens.text`` is what a sample is
     given, ``tokens.supervised`` what it predicts (disjoint); ``tokens.visual`` follows from images per time at 224 px.
     ``frames_with_hand_ratio``: frames with a valid hand over all decoded frames, clips that were rejected included;
-    a hand that was only filled in is not counted, in neither of them.
+    a hand that was only filled in is not counted, in neither of them. ``data_checks``: what the robot job's checks of
+    units and signs found about each data-set file.
 
     Raises:
         ShardError: not a shard directory, or a part of it cannot be read.
@@ -97,6 +101,7 @@ def inspect(directory: str | os.PathLike[str], *, storage_options: dict[str, Any
         **{f"by_{name}": _group(episodes.groups[name], by.get(name, Counter())) for name in _GROUPS},
         "rejects": {f"by_{c}": dict(sorted(counts.items())) for c, counts in rejects.by.items()},
         "hands": {"frames_with_hand_ratio": _hand_ratio(store, rejects)},
+        "data_checks": json.loads(store.read(CHECKS)) if store.exists(CHECKS) else {},
     }
 
 
@@ -222,3 +227,13 @@ def _sum(values: pa.Array | pa.ChunkedArray) -> Any:
 
 def _counts(values: pa.Array) -> dict[str, int]:
     return {pair["values"]: pair["counts"] for pair in pc.value_counts(values).to_pylist()}
+
+
+def check_lines(checks: dict[str, dict[str, list[dict[str, str]]]]) -> list[str]:
+    """A sentence for every finding of ``data_checks``; what was not checked says why."""
+    return [
+        f"{name}: {check} {finding['verdict'].replace('_', ' ')}: {finding['text']}"
+        for name, by_check in sorted(checks.items())
+        for check, findings in by_check.items()
+        for finding in findings
+    ]

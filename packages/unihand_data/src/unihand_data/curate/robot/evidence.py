@@ -1,8 +1,8 @@
 """What the data themselves say about units and signs that a data-set file declares.
 
-Every check looks at a few episodes together and returns findings: the numbers agree, they contradict the file, or they
-say nothing (a gripper that never moves). A contradiction is an error that shows its figures; silence is listed, so that
-a person knows what nothing vouches for.
+Every check looks at a few episodes together and returns findings: the numbers agree, they contradict the file, or there
+is nothing to compare (a gripper that never moves). A contradiction is an error that shows its figures; what was not
+checked is told with the reason, so that a person knows what nothing vouches for.
 
 Legend: T steps of an episode, n columns.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from unihand_data.config import Settings
 from unihand_data.curate.robot.convert import RobotMotion
@@ -39,17 +40,27 @@ class CheckSettings(Settings):
     metres_per_rad: tuple[float, float] = (0.005, 3.0)  # path of the hand over the path of its joints
     gripper_margin: float = 0.15  # outside 0..1
     outside_share: float = 0.05  # of steps outside a range
+    min_votes: int = Field(default=5, ge=1)  # grasps and releases, or first steps, that tell a gripper's absolute sign
+    vote_share: float = Field(default=0.8, gt=0.5, le=1)  # of them that must say the same
+    min_opening: float = Field(default=0.3, gt=0, lt=1)  # change of the opening in a grasp or release that counts
+
+
+Verdict = Literal["agrees", "contradicts", "not_checked"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``text`` is one sentence with figures; ``mend`` says which keys of the YAML are likely wrong."""
+    """``text`` is one sentence with figures, or why nothing was compared; ``mend`` says which keys of the YAML are
+    likely wrong."""
 
     check: str
-    verdict: Literal["agrees", "contradicts", "silent"]
+    verdict: Verdict
     text: str
     mend: str = ""
     figures: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.check} {self.verdict.replace('_', ' ')}: {self.text}"
 
 
 Check = Callable[[RobotSpec, Sequence[RobotMotion], CheckSettings], list[Finding]]
@@ -82,7 +93,7 @@ def joint_units(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSetting
             out.append(
                 Finding(
                     "joint_units",
-                    "silent",
+                    "not_checked",
                     f"{side} arm joints stay within {largest:.3g} rad; no hand pose to compare with",
                     figures=figures,
                 )
@@ -133,56 +144,6 @@ def eef_range(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSettings)
     return out
 
 
-def gripper_range(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSettings) -> list[Finding]:
-    """A gripper's opening lies in 0..1, in state and in action."""
-    out = []
-    for kind in ("state", "action"):
-        for side in SIDES:
-            g = pooled(motions, f"{side}_gripper", kind)
-            if g is None:
-                continue
-            outside = float(np.mean((g < -s.gripper_margin) | (g > 1 + s.gripper_margin)))
-            low, high = float(np.quantile(g, 0.01)), float(np.quantile(g, 0.99))
-            wrong = outside > s.outside_share
-            still = high - low < 0.05
-            out.append(
-                Finding(
-                    "gripper_range",
-                    "contradicts" if wrong else "silent" if still else "agrees",
-                    f"{kind}: the {side} gripper's opening runs from {low:.3g} to {high:.3g} as declared",
-                    f"{kind} range of the {side} gripper",
-                    {"low": low, "high": high},
-                )
-            )
-    return out
-
-
-def gripper_sign(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSettings) -> list[Finding]:
-    """Commanded opening against the opening that follows, and against the gap of the fingers where it is stored."""
-    out = []
-    for side in SIDES:
-        if not any(m.action_source.get(f"{side}_gripper") == "commanded" for m in motions):
-            continue
-        pairs = _aligned(motions, f"{side}_gripper", lag_s=0.8)
-        if (finding := _same_direction("gripper_sign", pairs, s, f"{side} gripper: command and state", 0.05)) is None:
-            continue
-        mend = f"range of the {side} gripper, in state or in action"
-        out.append(Finding(finding.check, finding.verdict, finding.text, mend, finding.figures))
-    gaps = []
-    for m in motions:
-        fingers = m.state_of("finger_positions")
-        opening = m.state_of("right_gripper") or m.action_of("right_gripper")
-        if fingers is not None and opening is not None:
-            gap = np.abs(fingers[0]).sum(axis=1, keepdims=True)
-            ok = fingers[1].all(axis=1) & opening[1].all(axis=1)
-            gaps.append((opening[0][ok], gap[ok]))
-    if gaps:
-        finding = _same_direction("finger_gap", gaps, s, "finger gap and gripper opening", 0.002)
-        if finding is not None:
-            out.append(Finding("finger_gap", finding.verdict, finding.text, "range of the gripper", finding.figures))
-    return out
-
-
 def commanded_motion(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSettings) -> list[Finding]:
     """Commanded displacements and joint targets against what the robot then does: sign, scale and, for joints, zero."""
     out = []
@@ -198,7 +159,7 @@ def commanded_motion(spec: RobotSpec, motions: Sequence[RobotMotion], s: CheckSe
                 out.append(Finding(finding.check, finding.verdict, finding.text, mend, finding.figures))
         group = f"{side}_arm"
         if any(m.action_source.get(group) == "commanded" for m in motions):
-            pairs = _aligned(motions, group, lag_s=0.3)
+            pairs = aligned(motions, group, lag_s=0.3)
             finding = _same_motion("commanded_joints", pairs, s, f"{side} arm joints", 0.03, offsets=True)
             if finding is not None:
                 mend = f"unit, sign or offset of the {side} arm, in state or in action"
@@ -244,7 +205,7 @@ def _smoothed(x: np.ndarray, rate_hz: float, seconds: float = 0.2) -> np.ndarray
     return (total[width:] - total[:-width]) / width
 
 
-def _aligned(motions: Sequence[RobotMotion], group: str, lag_s: float) -> list[tuple[np.ndarray, np.ndarray]]:
+def aligned(motions: Sequence[RobotMotion], group: str, lag_s: float) -> list[tuple[np.ndarray, np.ndarray]]:
     """Per episode: commands (N, k) and the states (N, k) that follow them, after the one lag that fits all best.
 
     The lag is bounded by ``lag_s`` and by a quarter of the shortest episode: a gripper that closes and soon opens
@@ -306,7 +267,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum()) / norm if norm > 1e-12 else 0.0
 
 
-def _same_direction(
+def same_direction(
     check: str, pairs: list[tuple[np.ndarray, np.ndarray]], s: CheckSettings, what: str, floor: float
 ) -> Finding | None:
     """Whether two one-column signals go up together; None where there is nothing to compare."""
@@ -316,12 +277,11 @@ def _same_direction(
     a = np.concatenate([x - x.mean() for x, _ in pairs])
     b = np.concatenate([y - y.mean() for _, y in pairs])
     if a.std() < floor or b.std() < floor:
-        return Finding(check, "silent", f"{what}: one of them hardly moves ({a.std():.2g}, {b.std():.2g})")
+        return Finding(check, "not_checked", f"{what}: one of them hardly moves ({a.std():.2g}, {b.std():.2g})")
     r = _correlation(a, b)
-    verdict: Literal["agrees", "contradicts", "silent"] = (
-        "contradicts" if r < s.opposite else "agrees" if r > s.min_correlation else "silent"
-    )
-    return Finding(check, verdict, f"{what} have correlation {r:+.2f}", figures={"correlation": r})
+    verdict: Verdict = "contradicts" if r < s.opposite else "agrees" if r > s.min_correlation else "not_checked"
+    weak = ", too weak to tell" if verdict == "not_checked" else ""
+    return Finding(check, verdict, f"{what} have correlation {r:+.2f}{weak}", figures={"correlation": r})
 
 
 def _same_motion(
@@ -340,7 +300,7 @@ def _same_motion(
     sizes = np.stack([a.std(axis=0), b.std(axis=0)])
     moves = (sizes.max(axis=0) > floor) & (sizes.min(axis=0) > floor / 100)  # a wrong unit makes one of them small
     if not moves.any():
-        return Finding(check, "silent", f"{what}: commanded and realised motion are too small to compare")
+        return Finding(check, "not_checked", f"{what}: commanded and realised motion are too small to compare")
     r = np.array([_correlation(a[:, [c]], b[:, [c]]) for c in range(a.shape[1])])
     scale = np.sqrt((b**2).mean(axis=0) / np.maximum((a**2).mean(axis=0), 1e-18))
     shift = np.median(np.concatenate([y - x for x, y in pairs]), axis=0)
@@ -356,4 +316,4 @@ def _same_motion(
         return Finding(
             check, "contradicts", f"{text}; column {at} lies {shift[at]:+.2f} off its command", figures=figures
         )
-    return Finding(check, "agrees" if clear.any() else "silent", text, figures=figures)
+    return Finding(check, "agrees" if clear.any() else "not_checked", text, figures=figures)

@@ -45,7 +45,9 @@ def rotation_convention(spec: RobotSpec, episodes: Sequence[RobotEpisode], s: Ch
         misfits = {name: _misfit(spec, form, side, episodes, s) for name, form in _readings(block)}
         declared = next(iter(misfits.values()))
         if declared is None:
-            out.append(Finding("rotation_convention", "silent", f"{side}: joints and orientation hardly move together"))
+            out.append(
+                Finding("rotation_convention", "not_checked", f"{side}: joints and orientation hardly move together")
+            )
             continue
         figures = {f"misfit_{name}": value for name, value in misfits.items() if value is not None}
         shown = ", ".join(f"{name} {value:.2f}" for name, value in misfits.items() if value is not None)
@@ -62,7 +64,9 @@ def rotation_convention(spec: RobotSpec, episodes: Sequence[RobotEpisode], s: Ch
                 )
             )
         else:
-            out.append(Finding("rotation_convention", "agrees" if declared < FITS else "silent", text, "", figures))
+            out.append(
+                Finding("rotation_convention", "agrees" if declared < FITS else "not_checked", text, "", figures)
+            )
     return out
 
 

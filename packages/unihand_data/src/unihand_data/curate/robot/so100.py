@@ -30,14 +30,14 @@ def verdict_of(episodes: Sequence[RobotEpisode], names: tuple[str, ...] = ()) ->
 def so100_units(spec: RobotSpec, episodes: Sequence[RobotEpisode]) -> list[Finding]:
     """The rows' regime against the layout ``so100_<regime>`` the data-set file declares; nothing for other robots.
 
-    An ambiguous verdict is silent: a person chose the file.
+    An ambiguous verdict checks nothing: a person chose the file.
     """
     declared = [lay.removeprefix(PREFIX) for lay in spec.match.layouts if lay.startswith(PREFIX)]
     if not declared:
         return []
     verdict = verdict_of(episodes)
     if verdict.regime == "ambiguous":
-        return [Finding("so100_units", "silent", verdict.evidence)]
+        return [Finding("so100_units", "not_checked", verdict.evidence)]
     if verdict.regime in declared:
         return [Finding("so100_units", "agrees", verdict.evidence)]
     return [

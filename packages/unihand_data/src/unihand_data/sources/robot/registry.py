@@ -83,6 +83,50 @@ def misfits(spec: RobotSpec, found: Found) -> list[str]:
     return out
 
 
+def unfit(spec: RobotSpec, found: Found) -> list[str]:
+    """What of these files a YAML cannot read, whoever chose it: another container or tree, absent features, other
+    widths or column names, columns it says nothing of. Labels (name, robot type, stamped rate) are not part of it: a
+    person may know them better.
+    """
+    label = spec.match.model_copy(update={"names": [], "robot_types": [], "fps": None, "absent": []})
+    label = label.model_copy(update={"layouts": []}) if found.container == "lerobot" else label
+    out = misfits(spec.model_copy(update={"match": label}), found)
+    if spec.container != found.container or not found.features:
+        return out
+    derived = {rule.column: rule.source for rule in spec.derive}
+    taken: dict[str, set[int] | None] = {}  # None: all columns
+    for kind in ("state", "action"):
+        layout = {b.name: b for b in spec.layout_of_rows.blocks(kind)}
+        for take in spec.takes(kind):
+            features = [derived.get(f, f) for f in take.features]
+            absent = [f for f in features if _width(found, f) is None]
+            if absent and not take.optional:
+                out.append(f"no {absent[0]}, which block {take.block} is taken from")
+            if absent:
+                continue
+            widths = [_width(found, f) or 0 for f in features]
+            have = sum(widths) if take.columns is None else len(take.columns)
+            if have != layout[take.block].width or (take.columns and max(take.columns) >= sum(widths)):
+                out.append(f"{'+'.join(features)} has {sum(widths)} columns, block {take.block} takes others")
+            for feature in features:
+                every = take.columns is None or len(features) > 1 or taken.get(feature, ()) is None
+                taken[feature] = None if every else {*(taken.get(feature) or ()), *(take.columns or ())}
+    for feature, columns in taken.items() if found.container != "rosbag" else ():  # messages are as long as they are
+        width = _width(found, feature)
+        if columns is not None and width is not None and (left := width - len(columns)) > 0:
+            out.append(f"{feature} has {width} columns, {left} of which it says nothing of")
+    return list(dict.fromkeys(out))
+
+
+def _width(found: Found, feature: str) -> int | None:
+    """Of a feature, or of one named column of it (``feature:column``); None where it is not there."""
+    if feature in found.features:
+        return found.features[feature]
+    whole, _, column = feature.rpartition(":")
+    names = found.column_names.get(whole)
+    return 1 if whole in found.features and (names is None or column in names) else None
+
+
 def matches(found: Found) -> list[RobotSpec]:
     return [spec for spec in specs() if not misfits(spec, found)]
 
@@ -117,12 +161,17 @@ def proposal(found: Found) -> str:
 
 @dataclass
 class Opened:
-    """A find with its YAML and reader, or the sentence why it was refused."""
+    """A find with its YAML and reader, or the sentence why it was refused.
+
+    ``by_hand``: a person named the YAML. ``findings``: of the data-driven checks, once they ran.
+    """
 
     found: Found
     spec: RobotSpec | None
     reader: Any
     refused: str = ""
+    by_hand: bool = False
+    findings: tuple[Any, ...] = ()
 
 
 class RobotSource:
@@ -206,11 +255,13 @@ def _opened(root: str, found: Found, dataset: str | None) -> Opened:
             raise DatasetRefused(
                 f"{error}; --dataset takes one of {', '.join(spec_names())}, or a YAML file."
             ) from error
-        if spec.container != found.container:
-            return Opened(
-                found, None, None, f"{place} is a {found.container} folder, {spec.name} describes {spec.container}."
-            )
-        return Opened(found, spec, reader_class(found.container)(root, found, spec))
+        if reasons := unfit(spec, found):
+            more = [m for m in misfits(spec, found) if m not in reasons]
+            told = "; ".join([*reasons, *more])
+            return Opened(found, None, None, f"{place} does not fit {spec.name}.yaml: {told[:600]}.")
+        if labels := misfits(spec, found):
+            log.warning("%s is read as %s by --dataset, although: %s", place, spec.name, "; ".join(labels))
+        return Opened(found, spec, reader_class(found.container)(root, found, spec), by_hand=True)
     chosen = matches(found)
     if len(chosen) == 1:
         log.info("%s is read as %s", place, chosen[0].name)

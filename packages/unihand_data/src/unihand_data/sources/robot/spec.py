@@ -70,9 +70,13 @@ class Derive(Settings):
 
 
 class Checks(Settings):
-    """Which data-driven checks may run; a reason is needed to switch one off."""
+    """Which data-driven checks may run; a reason is needed to switch one off.
+
+    ``starts_open``: who documents that episodes begin with an open gripper; independent evidence of its absolute sign.
+    """
 
     off: dict[str, str] = Field(default_factory=dict, description="check name -> why it says nothing about this set")
+    starts_open: str = Field(default="", description="source of that convention; empty: nobody says so")
 
 
 class RobotSpec(Settings):
