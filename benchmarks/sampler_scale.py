@@ -1,11 +1,13 @@
 """The training order at 400 million samples: start time, memory, draws per second, exact resume.
 
     python benchmarks/sampler_scale.py [--samples 400000000] [--draws 500000] [--index 2000000] [--build 100000]
+                                       [--copies 100000]
 
 The catalogue has the true counts of a build of that size (134 M human samples, 30 M of 30 robots, the rest vision-text;
 99 strata) and no rows: the order computes which sample stands at a position and holds no list. ``--index`` also writes
 an index of that many records, and reads random ones from it through the memory map, as training does. ``--build`` also
-builds a recipe of a generated shard directory with about that many samples.
+builds a recipe of a generated shard directory with about that many samples. ``--copies`` finds the copies among that
+many motion signatures of one robot, half of them of another data set and each a copy of one of the first, with noise.
 
 The peer is what data loaders do by default: a permutation of all indices held in memory, drawn from per stratum. Each
 case is a fresh process, so that start time and peak memory are its own. One JSON line per case, the machine first.
@@ -184,26 +186,59 @@ def build_case(samples: int) -> dict[str, Any]:
     return {"case": "build", "samples": found, "taken": kept, "samples_per_cpu_s": round(found / taken)}
 
 
+def copies_case(episodes: int) -> dict[str, Any]:
+    """Random combinations of six motions in 14 numbers, so that buckets are as full as those of one task."""
+    import numpy as np
+
+    from unihand_data.curate.robot.signature import STEP, TIMES, VERSION
+    from unihand_data.recipe.motions import MotionReader
+    from unihand_data.recipe.near import copies
+
+    rng, reader, reading = np.random.default_rng(SEED), MotionReader(), 0.0
+    basis = rng.normal(size=(6, TIMES, 14))
+    groups = {"right_eef_position": slice(0, 3), "right_eef_rotation": slice(3, 7), "right_arm": slice(7, 14)}
+    for row in range(episodes):
+        if row % 2 == 0:
+            path = np.cumsum(np.tensordot(rng.normal(size=6), basis, 1), axis=0) * 0.02
+        noisy = np.rint((path - path[0] + rng.normal(size=path.shape) * 1e-4) / STEP).astype(int)
+        paths = {name: noisy[:, at].ravel().tolist() for name, at in groups.items()}
+        signature = {"version": VERSION, "steps": 100, "duration": 5 + row // 2 % 40 * 0.3, "paths": paths, "exact": {}}
+        text = json.dumps({"motion_signature": signature})
+        started = time.perf_counter()
+        reader.add(row, "franka", "ab"[row % 2], text, "bench")
+        reading += time.perf_counter() - started
+    motions = reader.result()
+    started = time.perf_counter()
+    _, (a, b) = copies(motions, 0.02, 0.05)
+    found = len(np.unique(b[(b == a + 1) & (a % 2 == 0)]))
+    return {
+        "case": "copies", "episodes": episodes, "copies_found": found, "of": episodes // 2, "read_s": round(reading, 1),
+        "compared_s": round(time.perf_counter() - started, 1), "peak_mb": peak_mb(),
+    }  # fmt: skip
+
+
 def main() -> int:
     p = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     p.add_argument("--samples", type=int, default=400_000_000)
     p.add_argument("--draws", type=int, default=500_000)
     p.add_argument("--index", type=int, default=0)
     p.add_argument("--build", type=int, default=0)
+    p.add_argument("--copies", type=int, default=0)
     p.add_argument("--whole-pass", type=int, default=5_000_000)
-    p.add_argument("--case", choices=["order", "pass", "peer", "index", "build"], help=argparse.SUPPRESS)
+    p.add_argument("--case", choices=["order", "pass", "peer", "index", "build", "copies"], help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.case:
         cases = {
             "order": lambda: order_case(a.samples, a.draws), "pass": lambda: pass_case(a.whole_pass),
             "peer": lambda: peer_case(a.samples, a.draws), "index": lambda: index_case(a.index),
-            "build": lambda: build_case(a.build),
+            "build": lambda: build_case(a.build), "copies": lambda: copies_case(a.copies),
         }  # fmt: skip
         print(json.dumps(cases[a.case]()), flush=True)
         return 0
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     print(json.dumps(machine | {"python": platform.python_version()}), flush=True)
-    for case in ("order", "pass", *(["index"] if a.index else []), *(["build"] if a.build else []), "peer"):
+    wanted = [name for name in ("index", "build", "copies") if getattr(a, name)]
+    for case in ("order", "pass", *wanted, "peer"):
         started = time.perf_counter()
         ran = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--case", case], check=False)
         if ran.returncode:

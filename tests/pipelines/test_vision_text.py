@@ -137,6 +137,19 @@ def test_the_duplicate_of_another_corpus_goes_whoever_is_read_first(shards):
     ]
 
 
+def test_a_recipe_of_rows_that_may_leave_holds_no_corpus_that_may_not(shards, tmp_path):
+    from unihand_data.recipe.build import build
+    from unihand_data.recipe.settings import RecipeSettings
+
+    recipe = build([str(shards[1])], tmp_path, RecipeSettings(only_shareable=True))
+    by = recipe["by_source"]
+    taken = {name for name, counted in by.items() if counted["taken"]["conversations"]}
+    may = {name for name in corpus_names() if load_corpus(name).shareable}
+    assert taken == set(by) & may
+    assert set(by) - may
+    assert recipe["notes"] == []
+
+
 def test_fixes_are_counted_by_corpus(shards):
     fixes = json.loads((shards[1] / "vision_text.json").read_text())["by_source"]["llava_v1_5"]["fixes"]
     assert fixes == {"image_format_mismatch": 1, "placeholder_moved_to_front": 1, "to_rgb": 1, "transcoded": 1}

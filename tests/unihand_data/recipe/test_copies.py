@@ -115,6 +115,13 @@ def test_a_container_that_lacks_a_group_is_compared_by_the_others():
     assert near(("x", "franka", whole), ("y", "franka", bare), ("z", "franka", joints)) == [(0, 1), (0, 2)]
 
 
+def test_when_a_gripper_closes_does_not_tell_what_the_arm_did():
+    grip = {GRIP: np.linspace(0.1, 0.0, TIMES)[:, None]}
+    eef, arm = signed({EEF: path(1), **grip}), signed({ARM: path(5, 2.0, 7), **grip})
+    assert near(("x", "franka", eef), ("y", "franka", arm)) == []
+    assert near(("x", "hand", signed(grip)), ("y", "hand", signed(grip))) == [(0, 1)]  # a hand alone is all there is
+
+
 def test_a_group_of_another_width_is_another_group():
     """Arms of six and of seven joints stand side by side in one recipe."""
     robots = [(s, f"arm{k}", signed({ARM: path(5, 2.0, k)})) for k in (6, 7) for s in "xy"]

@@ -6,6 +6,8 @@ Two episodes of one embodiment and of different *publications* (another data set
 - *near* copies: as long (``duration``), both move at least ``MOVES``, and over every group that both have their paths
   differ (rms over the 16 times) by at most ``distance`` of the shorter one's way.
 
+One of the groups that both have must be an end effector's position or an arm, unless neither episode has any.
+
 Candidates come from locality-sensitive keys of the p-stable kind (Datar et al. 2004): projections of the path over its
 own length on fixed random directions, cut into cells, with the logarithms of length and duration. Copies within the
 bound share at least one of the bands; a test checks how often. In a bucket of more than ``WINDOW`` rows each is
@@ -188,6 +190,7 @@ def _neighbours(
             ok &= (motions.publication[a] != motions.publication[b]) & (motions.embodiment[a] == motions.embodiment[b])
         else:
             ok &= (drawn[a] | drawn[b]) & ((motions.group[a] != motions.group[b]) | (motions.group[a] == 0))
+            ok &= np.abs(motions.steps[a] - motions.steps[b]) <= 1  # every frame of the recording was re-drawn
         a, b, same = a[ok], b[ok], same[ok]
         ok = ((sketch[same] - sketch[same + apart]) ** 2).mean(axis=1) <= SKETCH_LIMIT
         a, b = a[ok], b[ok]
@@ -201,7 +204,11 @@ def _alike(motions: Motions, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, 
     same, off = np.zeros(len(a), bool), np.full(len(a), np.inf)
     for pair in np.unique(np.stack([motions.layout[a], motions.layout[b]], axis=1), axis=0).tolist():
         here = np.flatnonzero((motions.layout[a] == pair[0]) & (motions.layout[b] == pair[1]))
-        common = tuple(sorted(name for name, _ in motions.groups_of(pair[0]) & motions.groups_of(pair[1])))
+        both = motions.groups_of(pair[0]) & motions.groups_of(pair[1])
+        either = motions.groups_of(pair[0]) | motions.groups_of(pair[1])
+        if _limbs(either) and not _limbs(both):
+            continue  # when a gripper closes, or where the base went, does not tell what the arm did
+        common = tuple(sorted(name for name, _ in both))
         one, two = motions.paths(a[here], common), motions.paths(b[here], common)
         differ = one - two
         way = np.minimum(_way(one), _way(two))
@@ -209,6 +216,10 @@ def _alike(motions: Motions, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, 
         rms = np.sqrt((differ.astype(np.float64) ** 2).sum(axis=2).mean(axis=1))
         off[here] = np.where(way >= MOVES, rms / np.maximum(way, MOVES), np.inf)
     return same, off
+
+
+def _limbs(groups: frozenset[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+    return frozenset(g for g in groups if g[0] in (*KINDS["eef"], *KINDS["joint"]))
 
 
 def _kept(a: np.ndarray, b: np.ndarray, which: np.ndarray) -> Pairs:
