@@ -77,26 +77,29 @@ class Denoiser:
                 clean = model.encode_steps(steps, model.clean_bucket(t.time), t.action_slots)
         return steps * model.action_unit * (1 if compat.noise_on_unused_slots else t.action_slots)
 
-    def changing(self, t: Tokens) -> int:
-        """Place where the suffix begins: from there to the last action step every token belongs to the action expert.
+    def suffix(self, t: Tokens) -> tuple[int, int]:
+        """First and last place, exclusive, of the tokens that are run at every step: those of the action expert
+        around the last action step. What follows them nobody sees.
 
         Raises:
             ValueError: the gate changes the state token, but the state stands before text and cannot be in the suffix.
         """
-        last = int(t.action_at[-1])
         own = {int(p) for places in (t.action_at, t.state_at, t.delimiter_at, t.motion_at) for p in places}
-        start = last
+        start = int(t.action_at[-1])
+        stop = start + 1
         while start - 1 in own:
             start -= 1
+        while stop in own:
+            stop += 1
         mpg = self.model.mpg
         gates_state = mpg is not None and mpg.config.strength and not self.model.config.compat.mpg_state_rows_zero
         if gates_state and any(int(p) < start for p in t.state_at):
             raise ValueError("the state must follow the text, or a gate on it would change a cached prefix")
-        return start
+        return start, stop
 
     def _prefix(self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor) -> tuple[int, Cache]:
         """Run everything before the first changing token once."""
-        start = self.changing(t)
+        start, _ = self.suffix(t)
         act, act_at = self.model.embed_act(t, state, self.model.encode_steps(*self._clean_context(t)))
         keep = act_at < start
         before = und[1] < start
@@ -157,10 +160,10 @@ class Denoiser:
         model = self.model
         act, act_at = model.embed_act(t, state, steps)
         keep, after = act_at >= start, und[1] >= start
-        stop = int(t.action_at[-1]) + 1 if cache is not None else t.length
+        stop = t.length
         if cache is not None:
-            after &= und[1] < stop
-            keep &= act_at < stop
+            _, stop = self.suffix(t)
+            after, keep = torch.zeros_like(after), keep & (act_at < stop)
         block = model.block(
             t, (und[0][:, after], und[1][after]), (act[:, keep], act_at[keep]), Mask(t.layout, start, stop)
         )

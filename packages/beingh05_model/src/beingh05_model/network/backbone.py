@@ -30,9 +30,10 @@ class Block:
         und_U, act_A: Their places in the block.
         mask: Who sees whom; its queries are this block, its keys everything up to the end of the block.
         sample_BA: Row of the routing that each action token follows (Mixture of Flow), -1 for none.
-        state_of: Per sample (row, place among the action tokens) of its state token, two [S] vectors.
-        text_SU: Per sample a weight over the understanding tokens of all rows, [S, B * U], rows summing to one, zero
-            where the instruction lies in the cache.
+        state_of: Per sample (row, place among the action tokens) of its state token, two [S] vectors,
+            by sample number.
+        text_SU: Per sample with a state a weight over the understanding tokens of all rows, [S, B * U], rows summing
+            to one, zero where the instruction lies in the cache.
     """
 
     und_BUD: Tensor

@@ -23,7 +23,7 @@ from beingh05_model.network.tokens import Tokens
 from beingh05_model.network.vision import Connector, Vision
 
 #: the action expert's own special tokens around state and action (paper 5.2.1)
-DELIMITERS = ("state_start", "state_end", "action_start", "action_end")
+DELIMITERS = ("state_start", "state_end", "action_start", "action_end", "motion_start", "motion_end")
 
 
 @dataclass
@@ -150,26 +150,26 @@ class BeingH(nn.Module):
         """The tokens of a call as the backbone takes them; ``mask.start`` is subtracted from the places."""
         (und_BUD, und_U), (act_BAD, act_A) = und, act
         block = Block(und_BUD, act_BAD, und_U - mask.start, act_A - mask.start, mask)
-        if self.config.mof is None or not len(act_A):
+        if self.config.mof is None or not t.state_sample.numel():
             return block
-        # each action-expert token follows the sample of its document; documents are numbered like samples' states
+        # samples with a state are routed, one row of the routing each, in the order of their numbers
+        routed, order = t.state_sample.flatten().sort()
+        if t.text_weight.shape[0] and len(und_U):
+            block.text_SU = t.text_weight[routed][..., und_U].flatten(1).to(und_BUD.dtype)
+        if not len(act_A):
+            return block
+        rows = torch.arange(t.rows, device=routed.device)[:, None]
         sample_BN = t.layout.document.new_full((t.rows, t.length), -1)
-        rows = torch.arange(t.rows, device=sample_BN.device)[:, None]
         sample_BN[rows, t.state_at] = t.state_sample
         sample_BN[rows, t.action_at] = t.action_sample
         sample_BN[rows, t.motion_at] = t.motion_sample
-        if len(t.delimiter_at):  # a delimiter follows the nearest state or action token of its document
+        if len(t.delimiter_at):
             sample_BN[rows, t.delimiter_at] = _sample_of_document(t, t.delimiter_at)
-        block.sample_BA = sample_BN[:, act_A]
-        inside = torch.isin(t.state_at, act_A)
-        if inside.any():
-            place_of = {int(place): number for number, place in enumerate(act_A.tolist())}
-            order = t.state_sample.flatten().argsort()
-            row = rows.expand(-1, len(t.state_at)).flatten()[order]
-            at = torch.tensor([place_of[int(p)] for p in t.state_at.tolist()], device=row.device)
-            block.state_of = (row, at.repeat(t.rows)[order])
-        if t.text_weight.shape[0] and len(und_U):
-            block.text_SU = t.text_weight[..., und_U].flatten(1).to(und_BUD.dtype)
+        block.sample_BA = torch.searchsorted(routed, sample_BN[:, act_A])
+        row = rows.expand(-1, len(t.state_at)).flatten()[order]
+        if torch.isin(t.state_at, act_A).all():
+            place = torch.searchsorted(act_A, t.state_at).repeat(t.rows)[order]
+            block.state_of = (row, place)
         return block
 
     # ---- training -------------------------------------------------------------------------------------------------

@@ -72,9 +72,8 @@ class RoutedFfn(nn.Module):
         self.experts = nn.ModuleList(SwiGlu(width, narrow) for _ in range(config.experts))
 
     def forward(self, x_BND: Tensor, sample_BN: Tensor, routing: Routing) -> Tensor:
-        """``sample_BN`` names for each token the row of ``routing`` it follows; -1 follows none (padding)."""
-        real_BN = sample_BN >= 0
-        weight_BNX = routing.weight_BX[sample_BN.clamp(min=0)] * real_BN[..., None]
+        """``sample_BN`` names for each token the row of ``routing`` it follows."""
+        weight_BNX = routing.weight_BX[sample_BN]
         out_BND = torch.zeros_like(x_BND)
         for number, expert in enumerate(self.experts):
             weight_BN = weight_BNX[..., number]

@@ -1,0 +1,1 @@
+"""Samples as tagged segments, tokens and packed rows (paper 5.2.1)."""

@@ -1,0 +1,118 @@
+"""A prefix that is run once gives the numbers of running everything at every step (eqs. 20, 21, 23)."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from beingh05_model.inference.denoise import Denoiser, Locked
+from beingh05_model.network.config import AdapterConfig, MofConfig, MpgConfig
+from beingh05_model.sequence.collate import rows
+from helpers.models import CHUNK, action_slots, build, example, full, small
+
+PARTS = {
+    "plain": {},
+    "gate": {"mpg": MpgConfig(strength=0.7, refinements=2)},
+    "routed experts": {"mof": MofConfig(experts=3)},
+    "adapters": {"adapters": AdapterConfig()},
+}
+
+
+def seeded(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda shape: torch.randn(shape, generator=generator)
+
+
+def both(model, t, locked=None, **options):
+    return [Denoiser(model, cached, **options).run(t, seeded(3), locked) for cached in (False, True)]
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("history", [0, 2], ids=["generation", "continuation"])
+@pytest.mark.parametrize("delay", [0, 2], ids=["free", "locked"])
+def test_cached_equals_uncached(parts, history, delay):
+    model = build(small(**parts)).eval()
+    t = rows([example(seed=1, history=history), example(seed=2, history=history)])
+    locked = Locked(torch.randn(2, CHUNK, 200) * 0.02, delay) if delay else None
+    plain, cached = both(model, t, locked)
+    torch.testing.assert_close(cached, plain, atol=1e-6, rtol=1e-5)
+
+
+def test_cached_equals_uncached_with_everything_on():
+    model = build(full()).eval()
+    t = rows([example("human_hands", seed=1)])
+    plain, cached = both(model, t, Locked(torch.randn(1, 2, 200) * 0.02, 2))
+    torch.testing.assert_close(cached, plain, atol=1e-6, rtol=1e-5)
+
+
+def test_rows_of_several_embodiments_are_the_rows_alone():
+    model = build(full()).eval()
+    examples = [example("human_hands", seed=1), example("metaworld", seed=2), example("so101", seed=3)]
+    noise = torch.randn(3, CHUNK, 200)
+    together = Denoiser(model).run(rows(examples), lambda shape: noise)
+    for number, one in enumerate(examples):
+        alone = Denoiser(model).run(rows([one]), lambda shape, n=number: noise[n : n + 1])
+        torch.testing.assert_close(together[number : number + 1], alone, atol=2e-6, rtol=1e-4)
+
+
+def test_a_locked_prefix_comes_back_as_it_was_committed():
+    model = build(small()).eval()
+    t = rows([example()])
+    committed = torch.randn(1, CHUNK, 200) * 0.02
+    slots = torch.from_numpy(action_slots("metaworld"))
+    actions = Denoiser(model).run(t, seeded(1), Locked(committed, 3))
+    torch.testing.assert_close(actions[:, :3], committed[:, :3] * slots)
+    assert not torch.allclose(actions[:, 3], committed[:, 3] * slots)
+
+
+def test_a_short_committed_chunk_is_continued_by_its_last_step():
+    model = build(small()).eval()
+    t = rows([example()])
+    committed = torch.randn(1, 2, 200) * 0.02
+    longer = torch.cat([committed, committed[:, -1:]], 1)
+    short = Denoiser(model).run(t, seeded(1), Locked(committed, 3))
+    assert torch.equal(short, Denoiser(model).run(t, seeded(1), Locked(longer, 3)))
+
+
+def test_a_prefix_longer_than_the_chunk_is_refused():
+    with pytest.raises(ValueError, match="cannot be locked"):
+        Denoiser(build(small())).run(rows([example()]), seeded(1), Locked(torch.zeros(1, 9, 200), 9))
+
+
+def test_slots_that_the_embodiment_lacks_stay_zero():
+    model = build(small()).eval()
+    actions = Denoiser(model).run(rows([example("so101")]), seeded(1))
+    idle = ~torch.from_numpy(action_slots("so101"))
+    assert not actions[..., idle].any()
+    assert actions[..., ~idle].all()
+
+
+def test_one_noise_serves_all_rounds():
+    model = build(small(mpg=MpgConfig(refinements=3))).eval()
+    drawn = []
+    Denoiser(model).run(rows([example()]), lambda shape: drawn.append(shape) or torch.zeros(shape))
+    assert len(drawn) == 1
+
+
+def test_more_euler_steps_come_closer_to_the_flow():
+    """A velocity that points from the noise to one action is integrated exactly by any number of steps."""
+    model = build(small()).eval()
+    goal = torch.full((1, CHUNK, 200), 0.02) * torch.from_numpy(action_slots("metaworld"))
+    t = rows([example()])
+
+    class Straight(Denoiser):
+        def _velocity(self, t, und, state, steps, start, cache):
+            return goal / self.model.action_unit - self.noise
+
+    for count in (1, 2, 4, 10):
+        denoiser = Straight(model, euler_steps=count)
+        denoiser.noise = torch.randn(1, CHUNK, 200) * t.action_slots
+        torch.testing.assert_close(denoiser.run(t, lambda shape, d=denoiser: d.noise), goal, atol=1e-6, rtol=1e-5)
+
+
+def test_the_gate_may_not_change_a_state_that_stands_before_text():
+    model = build(small(mpg=MpgConfig())).eval()
+    t = rows([example()])
+    moved = dataclasses.replace(t, state_at=t.text_at[:1], text_at=torch.cat([t.state_at, t.text_at[1:]]).sort().values)
+    with pytest.raises(ValueError, match="must follow the text"):
+        Denoiser(model).run(moved, seeded(1))

@@ -1,0 +1,188 @@
+"""The released checkpoint layout: names, shapes, reading and writing, and clear refusals."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from beingh05_model.interop import internvl, released
+from beingh05_model.interop.names import released_names
+from beingh05_model.network.config import MofConfig, MpgConfig, VisionConfig
+from beingh05_model.network.count import count, on_meta
+from beingh05_model.network.model import BeingH
+from beingh05_model.network.presets import PRESETS, internvl35, preset
+from helpers.models import full
+
+
+def tiny_release(chunk=4, **fields):
+    """A config.json of the documented form, small."""
+    llm = {
+        "model_type": "qwen3", "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "rope_theta": 1e6, "rms_norm_eps": 1e-6,
+    }  # fmt: skip
+    return {
+        "model_type": "beingh", "use_expert": True, "use_flow_matching": True, "connector_arch": "internvl_connector",
+        "llm_config": {**llm, "expert_config": {**llm, "hidden_size": 16, "intermediate_size": 24}},
+        "vit_config": {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 3,
+                       "patch_size": 14, "image_size": 28, "layer_norm_eps": 1e-6},
+        "force_image_size": 28, "action_chunk_length": chunk, "attn_mode": "causal", "num_inference_timesteps": 4,
+        "use_mpg": True, "mpg_lambda": 0.1, "mpg_gate_temperature": 1.0, "mpg_num_projections": 8,
+        "mpg_use_stop_gradient": True, "mpg_refinement_iters": 1, **fields,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A released checkpoint with random values."""
+    torch.manual_seed(0)
+    raw = tiny_release()
+    model = BeingH(released.from_release(raw))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    released.save(model, raw, tmp_path / "a")
+    return tmp_path / "a"
+
+
+def test_the_2b_model_has_exactly_the_990_released_tensors():
+    config = internvl35("2b", mpg=MpgConfig())
+    names = released_names(config)
+    assert len(names) == len(set(names.values())) == 990
+    own = dict(on_meta(config).named_parameters())
+    assert own.keys() - names.keys() == {"delimiters.weight"}
+    shape = {theirs: tuple(own[ours].shape) for ours, theirs in names.items()}
+    layer = "language_model.model.layers.27."
+    assert shape[layer + "self_attn.q_proj_mot_gen.weight"] == (2048, 1024)
+    assert shape[layer + "self_attn.o_proj_mot_gen.weight"] == (1024, 2048)
+    assert shape[layer + "self_attn.k_proj.weight"] == (1024, 2048)
+    assert shape[layer + "mlp_mot_gen.down_proj.weight"] == (1024, 3072)
+    assert shape["vit_model.embeddings.position_embedding"] == (1, 257, 1024)
+    assert shape["connector.mlp1.1.weight"] == (2048, 4096)
+    assert shape["action_encoder.W2.weight"] == (1024, 2048)
+    assert shape["mpg.action_proj.weight"] == (2048, 1024)
+    # published: 11.2 GB in float32
+    assert count(config).total * 4 / 1e9 == pytest.approx(11.23, abs=0.01)
+
+
+def test_backbones_have_the_published_sizes():
+    """Language layers alone, in millions (transformers' models of the same configs)."""
+    expected = {"1b": 440.5, "2b": 1409.4, "4b": 3633.5, "8b": 6946.1}
+    for size, millions in expected.items():
+        assert count(internvl35(size)).parts["und"] / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_built_and_counted(name):
+    counted = count(preset(name))
+    assert 0 < counted.active <= counted.total
+
+
+def test_load_save_load_is_bit_exact(checkpoint, tmp_path):
+    model, raw = released.load(checkpoint)
+    released.save(model, raw, tmp_path / "b")
+    first, second = (load_file(p / "model.safetensors") for p in (checkpoint, tmp_path / "b"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert json.loads((checkpoint / "config.json").read_text()) == json.loads((tmp_path / "b/config.json").read_text())
+    again, _ = released.load(tmp_path / "b")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert not [p for p in (tmp_path / "b").iterdir() if p.name.startswith(".")]
+
+
+def test_a_released_checkpoint_switches_the_releases_behaviour_on(checkpoint):
+    model, _ = released.load(checkpoint)
+    assert all(model.config.compat.model_dump().values())
+    assert not model.config.physical_scale
+    assert torch.equal(model.action_unit, torch.ones(200))
+
+
+def test_bidirectional_action_attention_is_read_from_the_config():
+    config = released.from_release(tiny_release(attn_mode="causal_actionfull"))
+    assert not config.compat.causal_actions
+
+
+def test_tensors_in_several_files_are_one_checkpoint(checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    (checkpoint / "model.safetensors").unlink()
+    half = len(tensors) // 2
+    for number, names in enumerate((list(tensors)[:half], list(tensors)[half:])):
+        save_file({n: tensors[n] for n in names}, checkpoint / f"model-{number}.safetensors")
+    released.load(checkpoint)
+
+
+def test_the_older_name_of_the_state_encoder_is_taken(checkpoint):
+    path = checkpoint / "model.safetensors"
+    tensors = {k.replace("proprio_encoder_robot.", "state_encoder."): v for k, v in load_file(path).items()}
+    save_file(tensors, path)
+    released.load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda t: t.pop("language_model.lm_head.weight"), "missing language_model.lm_head.weight"),
+        (lambda t: t.update({"surprise.weight": torch.zeros(1)}), "unknown surprise.weight"),
+        (lambda t: t.update({"action_decoder.layer2.bias": torch.zeros(7)}), "action_decoder.layer2.bias is"),
+    ],
+)
+def test_a_wrong_tensor_is_named(checkpoint, damage, words):
+    path = checkpoint / "model.safetensors"
+    tensors = load_file(path)
+    damage(tensors)
+    save_file(tensors, path)
+    with pytest.raises(released.CheckpointError, match=words):
+        released.load(checkpoint)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(released.CheckpointError, match=r"config\.json: not found"):
+        released.load(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(released.CheckpointError, match="'llm_config' is missing"):
+        released.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(tiny_release(use_expert=False)))
+    with pytest.raises(released.CheckpointError, match="use_expert is False"):
+        released.load(tmp_path)
+
+
+def test_parts_that_the_layout_cannot_hold_are_refused_by_name():
+    with pytest.raises(released.CheckpointError, match="no place for"):
+        released.to_released(BeingH(full()))
+
+
+def test_internvl_weights_start_the_understanding_half_and_leave_the_rest(tmp_path):
+    torch.manual_seed(0)
+    config = internvl35("2b").model_copy(
+        update={
+            "backbone": released.from_release(tiny_release()).backbone,
+            "vision": VisionConfig(image_size=28, width=24, ffn=32, layers=2, heads=3),
+        }
+    )
+    model = BeingH(config)
+    names = internvl.internvl_names(model)
+    own = dict(model.named_parameters())
+    values = {theirs: torch.randn_like(own[ours]) for ours, theirs in names.items()}
+    values["vision_model.embeddings.position_embedding"] = torch.randn(1, 17, 24)  # 4 x 4 patches, the model has 2 x 2
+    values["language_model.model.embed_tokens.weight"] = torch.randn(36, 32)  # a smaller vocabulary
+    save_file(values, tmp_path / "model.safetensors")
+    before = own["backbone.embed.weight"][36:].clone()
+    untouched = internvl.load_into(model, tmp_path)
+    assert torch.equal(own["backbone.layers.1.und.q.weight"], values[names["backbone.layers.1.und.q.weight"]])
+    assert torch.equal(own["connector.fc2.bias"], values["mlp1.3.bias"])
+    assert torch.equal(own["backbone.embed.weight"][36:], before)
+    assert torch.equal(own["vision.position"][:, :1], values["vision_model.embeddings.position_embedding"][:, :1])
+    assert "backbone.layers.0.act.q.weight" in untouched
+    assert not any(n.startswith(("vision.", "connector.")) for n in untouched)
+
+
+def test_a_position_table_of_the_right_size_is_taken_as_it_is():
+    table = torch.randn(1, 17, 8)
+    assert internvl.resize_position_table(table, 4) is table
+    flat = torch.ones(1, 1025, 8)
+    torch.testing.assert_close(internvl.resize_position_table(flat, 16), torch.ones(1, 257, 8))
+
+
+def test_routed_layers_leave_the_released_names_of_the_dense_ones():
+    names = released_names(internvl35("2b", mof=MofConfig()))
+    assert "backbone.layers.13.act.ffn.up.weight" in names
+    assert "backbone.layers.14.act.ffn.up.weight" not in names
