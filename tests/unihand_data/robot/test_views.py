@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from unihand_data.curate.robot.convert import convert
@@ -71,3 +73,10 @@ def test_an_episode_that_lacks_a_camera_stores_the_others_under_their_own_names(
         store.close()
     assert not losses
     assert [(v.raw, v.view) for v in views] == [("cam_b", "third_2")]
+
+
+def test_cameras_beside_the_files_of_agibot_are_announced_by_the_whole_tree(made):
+    source = made("agibot_world_h5")[0]
+    videos = {p.stem for p in Path(source.root).rglob("videos/*.mp4")}
+    assert videos
+    assert set(source.sets[0].found.views) == videos | {"head_depth"}

@@ -60,5 +60,5 @@ def _lines(found: dict[str, Any]) -> str:
             out.append(f"{name:<10} {key}: {group['episodes']} episodes, {group['hours']:.3f} h")
     for reason, n in found["rejects"]["by_reason"].items():
         out.append(f"rejected   {n} {reason}")
-    out += [f"check      {line}" for line in check_lines(found["data_checks"])]
+    out += [f"check      {line}" for line in check_lines(found.get("data_checks", {}))]
     return "\n".join(out)

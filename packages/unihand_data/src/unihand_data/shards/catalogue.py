@@ -65,8 +65,8 @@ def inspect(directory: str | os.PathLike[str], *, storage_options: dict[str, Any
     ``samples`` and ``tokens`` count the whole training index, twins included. ``tokens.text`` is what a sample is
     given, ``tokens.supervised`` what it predicts (disjoint); ``tokens.visual`` follows from images per time at 224 px.
     ``frames_with_hand_ratio``: frames with a valid hand over all decoded frames, clips that were rejected included;
-    a hand that was only filled in is not counted, in neither of them. ``data_checks``: what the robot job's checks of
-    units and signs found about each data-set file.
+    a hand that was only filled in is not counted, in neither of them. ``data_checks``, of a directory of the
+    robot job: what its checks of units and signs found about each data-set file.
 
     Raises:
         ShardError: not a shard directory, or a part of it cannot be read.
@@ -101,7 +101,7 @@ def inspect(directory: str | os.PathLike[str], *, storage_options: dict[str, Any
         **{f"by_{name}": _group(episodes.groups[name], by.get(name, Counter())) for name in _GROUPS},
         "rejects": {f"by_{c}": dict(sorted(counts.items())) for c, counts in rejects.by.items()},
         "hands": {"frames_with_hand_ratio": _hand_ratio(store, rejects)},
-        "data_checks": json.loads(store.read(CHECKS)) if store.exists(CHECKS) else {},
+        **({"data_checks": json.loads(store.read(CHECKS))} if store.exists(CHECKS) else {}),
     }
 
 

@@ -86,10 +86,15 @@ def misfits(spec: RobotSpec, found: Found) -> list[str]:
 def unfit(spec: RobotSpec, found: Found) -> list[str]:
     """What of these files a YAML cannot read, whoever chose it: another container or tree, absent features, other
     widths or column names, columns it says nothing of. Labels (name, robot type, stamped rate) are not part of it: a
-    person may know them better.
+    person may know them better. Where a find tells what one file holds (HDF5, bags, side files), a feature that is
+    absent may be that file's damage; whether the others lack it is seen when episodes are looked at.
     """
+    sampled = found.container in ("hdf5", "rosbag", "video_sidecar")
     label = spec.match.model_copy(update={"names": [], "robot_types": [], "fps": None, "absent": []})
     label = label.model_copy(update={"layouts": []}) if found.container == "lerobot" else label
+    if sampled:
+        there = {f: width for f, width in label.features.items() if f in found.features}
+        label = label.model_copy(update={"features": there, "columns": {}})
     out = misfits(spec.model_copy(update={"match": label}), found)
     if spec.container != found.container or not found.features:
         return out
@@ -100,7 +105,7 @@ def unfit(spec: RobotSpec, found: Found) -> list[str]:
         for take in spec.takes(kind):
             features = [derived.get(f, f) for f in take.features]
             absent = [f for f in features if _width(found, f) is None]
-            if absent and not take.optional:
+            if absent and not take.optional and not sampled:
                 out.append(f"no {absent[0]}, which block {take.block} is taken from")
             if absent:
                 continue
