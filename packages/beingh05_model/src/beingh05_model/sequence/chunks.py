@@ -1,0 +1,108 @@
+"""Action steps of a chunk from the steps of a shard: fewer, longer steps, and another frame for human wrists.
+
+Displacements of the merged steps are composed, never scaled; absolute targets are the last one of a run; velocities are
+averaged. Legend: N source steps, T chunk steps, S 200 slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from unihand_data.config import Settings
+from unihand_data.space import GROUPS, N_SLOTS, rotations
+from unihand_data.space.displacement import compose_steps
+
+EEF = (
+    ("right_eef_position", "right_eef_rotation"),
+    ("left_eef_position", "left_eef_rotation"),
+)
+
+
+class ChunkSettings(Settings):
+    """How a chunk is cut.
+
+    ``rate_hz``: steps are merged until at most this many a second are left (None keeps the source's own rate).
+    ``human_frame``: human wrists in the world of the row, or in the camera at the start of the chunk (where its pose is
+    known; rows without one are then refused).
+    """
+
+    steps: int = 16
+    rate_hz: float | None = None
+    human_frame: Literal["world", "camera"] = "world"
+
+    def merge(self, source_hz: float) -> int:
+        """Source steps that become one step of the chunk."""
+        return 1 if self.rate_hz is None else max(1, round(source_hz / self.rate_hz))
+
+
+@dataclass
+class Chunk:
+    """[T, S] values, zero where the mask is False, and the mask."""
+
+    values: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool [T]: steps with at least one known slot; the others lie outside the episode."""
+        return np.asarray(self.mask.any(axis=1))
+
+
+def merge_steps(values: np.ndarray, mask: np.ndarray, merge: int) -> Chunk:
+    """[N, S] source steps to [N / merge, S].
+
+    A merged displacement holds only if all its steps do; an absolute target holds if its last step does; a mean
+    velocity only if all do.
+
+    Raises:
+        ValueError: N is not a multiple of ``merge``.
+    """
+    if len(values) % merge:
+        raise ValueError(f"{len(values)} steps cannot be merged {merge} at a time")
+    if merge == 1:
+        return Chunk(values.astype(np.float32), mask)
+    edges = np.arange(0, len(values) + 1, merge)
+    out = values[merge - 1 :: merge].astype(np.float32)
+    on = mask[merge - 1 :: merge].copy()
+    runs = np.asarray(mask.reshape(-1, merge, N_SLOTS).all(axis=1))
+    velocity = GROUPS["base_velocity"].slice
+    out[:, velocity] = values.reshape(-1, merge, N_SLOTS)[..., velocity].mean(1)
+    on[:, velocity] = runs[:, velocity]
+    for position, rotation in EEF:
+        p, r = GROUPS[position].slice, GROUPS[rotation].slice
+        has_r = bool(mask[:, r].any())
+        whole = np.asarray(mask[:, p].all(axis=1))
+        if has_r:
+            whole = whole & np.asarray(mask[:, r].all(axis=1))
+        steps = compose_steps(values[:, p], values[:, r] * has_r, whole, edges)
+        out[:, p], on[:, p] = steps.pos, steps.mask[:, None]
+        out[:, r], on[:, r] = steps.rot, steps.mask[:, None] & has_r
+    return Chunk(np.where(on, out, 0).astype(np.float32), on)
+
+
+def in_camera(values: np.ndarray, camera_to_world: np.ndarray) -> np.ndarray:
+    """EEF displacements [..., S] of the world in the axes of a camera; other slots unchanged.
+
+    Args:
+        camera_to_world: [3, 3] rotation of the camera (OpenCV axes) in the world.
+    """
+    out = values.copy()
+    for position, rotation in EEF:
+        for group in (position, rotation):
+            cut = GROUPS[group].slice
+            out[..., cut] = values[..., cut] @ camera_to_world
+    return out
+
+
+def state_in_camera(values: np.ndarray, camera_to_world: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """EEF poses of a state [S] of the world in a camera: p' = R^T (p - c), R' = R^T R; other slots unchanged."""
+    out = values.copy()
+    for position, rotation in EEF:
+        p, r = GROUPS[position].slice, GROUPS[rotation].slice
+        out[p] = (values[p] - centre) @ camera_to_world
+        matrix = camera_to_world.T @ rotations.exp(values[r].astype(np.float64))
+        out[r] = rotations.log(matrix)
+    return out
