@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from unihand_data.config import SettingsError
-from unihand_data.jobs.arguments import JobArguments, settings_from
+from unihand_data.jobs.arguments import JobArguments, parse, settings_from
 from unihand_data.jobs.human_config import HumanVideoSettings
 
 
@@ -47,3 +47,35 @@ def test_an_error_of_a_setting_names_what_set_it(tmp_path, config, given, words)
     with pytest.raises(SettingsError) as caught:
         settings_from(HumanVideoSettings, tmp_path / "default.yaml", named)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "work", "words"),
+    [
+        ("in", "in", None, "--output"),
+        ("in", "in/shards", None, "--output"),
+        ("in", "link/shards", None, "--output"),
+        ("out/raw", "out", None, "--input"),
+        ("in", "out", "in/work", "--work"),
+        ("s3://b/in", "s3://b/in/shards", None, "--output"),
+    ],
+)
+def test_places_to_write_that_lie_in_the_input_or_around_it_are_refused(tmp_path, source, output, work, words):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+
+    def full(path: str) -> str:
+        return path if "://" in path else str(tmp_path / path)
+
+    argv = ["--input", full(source), "--output", full(output), *(["--work", full(work)] if work else [])]
+    with pytest.raises(SettingsError) as caught:
+        parse(argv, "")
+    assert str(caught.value).startswith(f"{words} ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "output"), [("/a/in", "/a/in2"), ("/a/in/x.mp4", "/a/in/shards"), ("s3://b/in", "/b/in/shards")]
+)
+def test_places_beside_each_other_are_taken(source, output):
+    assert parse(["--input", source, "--output", output], "")[0].output == output

@@ -94,6 +94,13 @@ def test_mirrored_rows_flip_pixels_on_load(shard, make, clip):
     assert b.frames["ego"].flags["C_CONTIGUOUS"]
 
 
+@pytest.mark.parametrize("asked", [{"horizon": 0}, {"horizon": -4}, {"history": -1}])
+def test_a_window_without_a_step_to_predict_is_refused(shard, make, clip, asked):
+    episode = make.episode("e", clip.media_id, frames=30)
+    with pytest.raises(ShardError, match="at least 1"):
+        shard([episode], [clip]).window((episode.episode_id, 3), views=(), **asked)
+
+
 def test_numbers_of_a_window_are_the_rows_own_with_zeros_where_masked(shard, make, clip):
     e = make.episode("e", clip.media_id)
     reader = shard([e], [clip])

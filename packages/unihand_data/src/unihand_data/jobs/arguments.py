@@ -97,7 +97,33 @@ def parse(argv: list[str], description: str) -> tuple[JobArguments, argparse.Nam
         )
     except ValueError as error:
         raise SettingsError(str(error)) from error
+    _check_apart(arguments)
     return arguments, names
+
+
+def _check_apart(arguments: JobArguments) -> None:
+    """What a job writes must not lie where it reads: the next run would list its own clips as input items.
+
+    Raises:
+        SettingsError: naming both places.
+    """
+    mend = "name a folder beside it"
+    for option, place in (("--output", arguments.output), ("--work", arguments.work)):
+        if place and _holds(arguments.input, place):
+            raise SettingsError(
+                f"{option} {place} lies in --input {arguments.input}, and would be read as input: {mend}"
+            )
+    if _holds(arguments.output, arguments.input):
+        raise SettingsError(f"--input {arguments.input} lies in --output {arguments.output}: {mend} as --output")
+
+
+def _holds(folder: str, place: str) -> bool:
+    """Whether ``place`` is ``folder`` or lies below it, links followed."""
+    if paths.is_remote(folder) != paths.is_remote(place):
+        return False
+    if not paths.is_remote(folder):
+        folder, place = os.path.realpath(folder), os.path.realpath(place)
+    return f"{place.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def settings_from(model: type[T], default: Path, names: argparse.Namespace) -> T:

@@ -87,8 +87,11 @@ def plan_window(
         media_of: a media row by id (its frame times).
 
     Raises:
-        ShardError: a start, an image or a view that the episode does not have.
+        ShardError: a start, an image or a view that the episode does not have; a horizon below 1 or a history below 0,
+            which no task has.
     """
+    if horizon < 1 or history < 0:
+        raise ShardError(f"a window of horizon {horizon} and history {history} steps: at least 1 and 0 are needed")
     start, T = sample.start_frame, episode.frames
     if not 0 <= start < T:
         raise ShardError(f"episode {episode.episode_id}: start frame {start} is outside its {T} frames")
