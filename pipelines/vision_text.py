@@ -18,9 +18,11 @@ from unihand_data.curate.conversations.held_out import HeldOut
 from unihand_data.jobs import conversation_account as account
 from unihand_data.jobs import conversation_stages as stage
 from unihand_data.jobs.arguments import JobArguments, main_with
-from unihand_data.jobs.conversation_config import VisionTextSettings, checked, own_held_out
+from unihand_data.jobs.conversation_config import VisionTextSettings, checked, coco_corpora, held_out_use
 from unihand_data.jobs.conversation_items import list_blocks
+from unihand_data.jobs.conversation_keys import keys_dir
 from unihand_data.jobs.conversation_plan import corpus_lines
+from unihand_data.jobs.conversation_weed import weed
 from unihand_data.jobs.finish import finish
 from unihand_data.jobs.places import check_places
 from unihand_data.jobs.stage_table import stage_lines
@@ -51,17 +53,19 @@ def stages(settings: VisionTextSettings, held_out: HeldOut, arguments: JobArgume
 
 
 def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
-    settings, held_out = checked(settings, arguments)
     corpora = open_corpora(arguments.input, settings.dataset)
+    settings, held_out = checked(settings, arguments, corpora)
     settings = settings.model_copy(update={"tokens": with_counter(settings.tokens)})
-    chain = stages(settings, held_out.joined(own_held_out(corpora)), arguments)
+    chain = stages(settings, held_out, arguments)
+    use = held_out_use(coco_corpora(corpora), held_out, settings.held_out.refcoco)
     if arguments.plan:
-        print("\n".join([*corpus_lines(corpora, settings), "", *stage_lines(settings.runner, chain)]))
+        lines = corpus_lines(corpora, settings)
+        print("\n".join([*lines, f"held out: {use['sentence']}", "", *stage_lines(settings.runner, chain)]))
         return 0
     check_places(arguments)
     claim_counter(settings.tokens, arguments)
     version = content_hash(settings)
-    sink = account.TalkSink(arguments.staging_dir, account.keys_dir(arguments.output, version))
+    sink = account.TalkSink(arguments.staging_dir, keys_dir(arguments.output, version))
     result = run_job(
         name="vision_text",
         units=list_blocks(corpora, settings.rows_per_block),
@@ -71,9 +75,10 @@ def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
         settings=settings.runner,
         content_hash=version,
     )
-    # the same row again, in this or another corpus, shows only now that all rows are there
-    weeded = account.weed(arguments.output, version, arguments.staging_dir, settings.duplicates)
-    account.write_summary(arguments.output, account.summary(weeded))
+    # the same row again, in this or another corpus, and which rows share pictures, show only now that all are there
+    weeded = weed(arguments.output, version, arguments.staging_dir, settings)
+    account.write_summary(arguments.output, account.summary(weeded, use), version)
+    print(f"held out: {use['sentence']}")
     rows = account.RowAccount(weeded, settings.max_reject_share, result)
     tokenizer = settings.tokens.counter
     return finish(arguments, settings, result, ignored=corpora.ignored(), tokenizer=tokenizer, state=rows)

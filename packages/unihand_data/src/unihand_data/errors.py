@@ -69,6 +69,7 @@ class Reason(StrEnum):
     ENCODING = "encoding"  # control characters, mojibake, a chat template's own tokens inside the text
     DUPLICATE_NEAR = "duplicate_near"
     BENCHMARK_LEAK = "benchmark_leak"  # a picture of a held-out benchmark
+    SPLIT_CONFLICT = "split_conflict"  # its pictures are in training rows and in held-out rows that are stored
     NSFW_FLAG = "nsfw_flag"
     LICENCE_EXCLUDED = "licence_excluded"
     LOW_RATING = "low_rating"

@@ -1,4 +1,4 @@
-"""Rows of vision-text corpora, counted and freed of duplicates: the sink that keeps their keys, and the end of a job.
+"""Rows of vision-text corpora, counted: the sink that keeps their keys, the losses, and the summary of a job.
 
 Beside every staging part lies a part of keys (``<output>/_job/<content hash>/keys``): what each written row is known
 by. They stay, so that the duplicates of rows of earlier runs are found, and a second run states the same.
@@ -6,55 +6,34 @@ by. They stay, so that the duplicates of rows of earlier runs are found, and a s
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unihand_data.curate.conversations.duplicates import DuplicateSettings, find_duplicates
 from unihand_data.curate.conversations.rows import Keys
 from unihand_data.ids import make_id
+from unihand_data.jobs.conversation_keys import KEYS
 from unihand_data.jobs.conversation_stages import TalkRows
+from unihand_data.jobs.conversation_weed import Weeded
 from unihand_data.jobs.losses import Stated
 from unihand_data.runner import ledger_files, paths
 from unihand_data.runner.job import EXIT_REJECT_SHARE, JobResult
 from unihand_data.runner.ledger import Ledger
 from unihand_data.runner.stage import Unit
-from unihand_data.shards import staging, tables
+from unihand_data.shards import staging
 from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.rows import RejectRow
-from unihand_data.shards.store import Store
 from unihand_data.shards.tokens import VISUAL_TOKENS
-from unihand_data.shards.weed import leave_out
 
-KEYS = pa.schema(
-    [
-        ("item", pa.string()),
-        ("conversation_id", pa.string()),
-        ("source", pa.string()),
-        ("uri", pa.string()),
-        ("rank", pa.int32()),
-        ("exact", pa.string()),
-        ("said", pa.string()),
-        ("looks", pa.list_(pa.string())),
-        ("media", pa.list_(pa.string())),
-        ("fixes", pa.list_(pa.string())),
-        ("tokens_text", pa.int32()),
-        ("tokens_answer", pa.int32()),
-        ("images", pa.int32()),
-    ]
-)
 SUMMARY = "vision_text.json"
 _REJECTS_PER_PART = 50_000
-
-
-def keys_dir(output: str, content_hash: str) -> str:
-    return paths.join(output, "_job", content_hash[:32], "keys")
 
 
 class TalkSink:
@@ -92,57 +71,9 @@ def measure(unit: Unit) -> dict[str, float]:
     }
 
 
-@dataclass
-class Weeded:
-    """``keys``: of the rows that the ledger says are written; ``lost``: those of them that are another row again."""
-
-    keys: pl.DataFrame
-    lost: pl.DataFrame
-
-
-def weed(output: str, content_hash: str, staging_dir: str, settings: DuplicateSettings) -> Weeded:
-    """Find duplicates over everything this directory holds or is about to, and take them out of the staging parts."""
-    found = read_keys(output, content_hash)
-    stored = _stored(output)
-    rows = stored.rows(found["conversation_id"].to_arrow().cast(pa.string())).tolist() if len(found) else []
-    found = found.with_columns(pl.Series("stored", [r >= 0 for r in rows], dtype=pl.Boolean))
-    lost = find_duplicates(found, settings)
-    kept = found.join(lost.select("item"), on="item", how="anti")
-    gone = set(lost["conversation_id"]) - set(kept["conversation_id"])
-    if gone:
-        needed = set(kept["media"].explode().drop_nulls())
-        orphans = set(found.filter(pl.col("conversation_id").is_in(list(gone)))["media"].explode().drop_nulls())
-        leave_out(staging_dir, conversations=gone, media=orphans - needed)
-    return Weeded(found, lost)
-
-
-def read_keys(output: str, content_hash: str) -> pl.DataFrame:
-    """Keys of every row the ledger holds as written; a part of a worker that was killed before its ledger entry is none
-    of them, it is written again."""
-    folder = keys_dir(output, content_hash)
-    parts = [
-        pl.DataFrame(pq.read_table(io.BytesIO(paths.read_bytes(paths.join(folder, name))), schema=KEYS))
-        for name in paths.list_files(folder, ".parquet")
-    ]
-    if not parts:
-        return pl.DataFrame(KEYS.empty_table())
-    written = [f["outputs"].explode() for f in Ledger(output, content_hash).batches(["outputs"])]
-    known = pl.concat(written).drop_nulls().unique() if written else pl.Series("outputs", [], dtype=pl.String)
-    return (
-        pl.concat(parts).unique("item", keep="first", maintain_order=True).filter(pl.col("item").is_in(known.implode()))
-    )
-
-
-def _stored(output: str) -> IdIndex:
-    store = Store(output)
-    if not store.exists("conversations.lance/_versions"):
-        return IdIndex()
-    return tables.id_index(tables.open_table(store, "conversations"), "conversation_id")
-
-
 class RowAccount:
     """States losses row by row for :func:`unihand_data.jobs.finish.finish`: a written row is an id among a block's
-    outputs that is no duplicate, a rejected one a loss of level ``item`` or a duplicate."""
+    outputs that was kept at the end, a rejected one a loss of level ``item`` or one that was weeded out."""
 
     def __init__(self, weeded: Weeded, max_reject_share: float | None = None, result: JobResult | None = None):
         self.weeded, self.max_reject_share, self.result = weeded, max_reject_share, result
@@ -157,13 +88,13 @@ class RowAccount:
                 flat = ledger_files.losses_of(frame)
                 refused.append(flat.select("item", "level", "reason", "source_uri"))
                 self._stage(flat, staging_dir)
-        duplicates = self.weeded.lost
-        self._stage(_duplicate_rejects(duplicates), staging_dir)
+        weeded = self.weeded.lost
+        self._stage(_reject_frame(weeded, pl.col("uri"), pl.col("message"), "weed"), staging_dir)
         wrote = _unique(written)
-        wrote = wrote.filter(~wrote.is_in(duplicates["item"].implode()))
-        silent = _silent(pl.concat(refused), wrote) if refused else duplicates.clear()
+        wrote = wrote.filter(~wrote.is_in(weeded["item"].implode()))
+        silent = _silent(pl.concat(refused), wrote) if refused else weeded.clear()
         self._stage(silent, staging_dir)
-        lost = _unique([*(f["item"] for f in refused), duplicates["item"]])
+        lost = _unique([*(f["item"] for f in refused), weeded["item"]])
         lost = lost.filter(~lost.is_in(wrote.implode()))
         out.inputs.update(inputs=len(wrote) + len(lost), written=len(wrote), rejected=len(lost))
         out.settled = IdIndex([wrote.to_arrow().cast(pa.string()), lost.to_arrow().cast(pa.string())])
@@ -212,15 +143,9 @@ def _unique(series: list[pl.Series]) -> pl.Series:
     return pl.concat(parts).unique() if parts else pl.Series("item", [], dtype=pl.String)
 
 
-def _duplicate_rejects(lost: pl.DataFrame) -> pl.DataFrame:
-    message = pl.format("{}: the same {} as {} of {}", "uri", pl.when(pl.col("reason") == "duplicate").then(
-        pl.lit("picture and questions")).otherwise(pl.lit("words about a picture that looks the same")),
-        "of_uri", "of_source")  # fmt: skip
-    return _reject_frame(lost, pl.col("uri"), message, "weed")
-
-
-def summary(weeded: Weeded) -> dict[str, Any]:
-    """Per corpus: rows, tokens at both sizes, fixes; and which corpus' rows were found in which other."""
+def summary(weeded: Weeded, held_out: dict[str, Any]) -> dict[str, Any]:
+    """Per corpus: licence rules, rows, tokens at both sizes, fixes; which corpus' rows were found in which other; how
+    rows came to their splits, and what was held out."""
     rows = weeded.keys.join(weeded.lost.select("item"), on="item", how="anti")
     by_source = {}
     for (source,), part in sorted(rows.group_by("source"), key=lambda g: str(g[0])):
@@ -234,9 +159,28 @@ def summary(weeded: Weeded) -> dict[str, Any]:
             "tokens_visual": {str(px): images * n for px, n in VISUAL_TOKENS.items()},
             "fixes": dict(zip(fixes["fixes"].to_list(), fixes["count"].to_list())),
         }
-    pairs = weeded.lost.group_by("source", "of_source", "reason").len().sort("source", "of_source", "reason")
-    return {"by_source": by_source, "duplicates": pairs.to_dicts()}
+    twice = weeded.lost.filter(pl.col("reason").str.starts_with("duplicate"))
+    pairs = twice.group_by("source", "of_source", "reason").len().sort("source", "of_source", "reason")
+    return {
+        "by_source": by_source, "duplicates": pairs.to_dicts(), "splits": weeded.groups,
+        "shared_pictures": shared_pictures(rows), "held_out": held_out,
+    }  # fmt: skip
 
 
-def write_summary(output: str, found: dict[str, Any]) -> None:
-    paths.write_atomic(paths.join(output, SUMMARY), json.dumps(found, indent=2, sort_keys=True).encode())
+def shared_pictures(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Stored pictures that rows of several corpora show: ``{sources, pictures}``. Each row keeps its own licence."""
+    shown = rows.select("source", pl.col("media").alias("picture")).explode("picture").drop_nulls("picture").unique()
+    by_picture = shown.group_by("picture").agg(pl.col("source").sort()).filter(pl.col("source").list.len() > 1)
+    names = by_picture.select(pl.col("source").list.join(" ").alias("names"))
+    counted = names.group_by("names").len().sort("names")
+    return [{"sources": names.split(" "), "pictures": count} for names, count in counted.iter_rows()]
+
+
+def write_summary(output: str, found: dict[str, Any], content_hash: str) -> None:
+    """Into ``vision_text.json``. What earlier content versions of the directory held out stays named."""
+    path = paths.join(output, SUMMARY)
+    before: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError):
+        before = json.loads(paths.read_bytes(path)).get("held_out_by_version", {})
+    found = {**found, "held_out_by_version": {**before, content_hash: found["held_out"]}}
+    paths.write_atomic(path, json.dumps(found, indent=2, sort_keys=True).encode())

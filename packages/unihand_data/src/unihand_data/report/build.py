@@ -126,7 +126,7 @@ def write_report(directory: str, *, clips: int = 24, pictures: int = 6, reader: 
             ("frames with a hand", _percent(summary["hands"]["frames_with_hand_ratio"])),
             ("samples", summary["samples"]["total"]),
         ],
-        notes=check_lines(summary.get("data_checks", {})),
+        notes=[*check_lines(summary.get("data_checks", {})), *conversations.notes(reader)],
         clips=sections,
         talks=conversations.sections(reader, clips) if summary["conversations"] else [],
         corpora=conversations.source_rows(reader),

@@ -116,6 +116,14 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " ..."
 
 
+def notes(reader: ShardReader, name: str = "vision_text.json") -> list[str]:
+    """What of benchmarks was held out, by every version of the settings, as the job left it."""
+    if not reader.store.exists(name):
+        return []
+    found = json.loads(reader.store.read(name)).get("held_out_by_version", {})
+    return list(dict.fromkeys(f"Held out: {use['sentence']}" for _, use in sorted(found.items())))
+
+
 def source_rows(reader: ShardReader, name: str = "vision_text.json") -> list[dict[str, Any]]:
     """Per corpus: rows, tokens at 224 and 448 px, fixes, as the job left them; empty where it left none."""
     if not reader.store.exists(name):

@@ -1,10 +1,10 @@
-"""Taking rows out of staging parts before the commit: duplicates that only show once every part is there."""
+"""Staging parts before the commit: rows that go and splits that change once every part is there."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -49,6 +49,33 @@ def leave_out(
         if lost:
             _rewrite(store, name, kept)
     return out
+
+
+def set_splits(
+    staging_dir: str | os.PathLike[str],
+    splits: Mapping[str, str],
+    *,
+    storage_options: dict[str, Any] | None = None,
+) -> int:
+    """Give staged conversations, and their samples, the split of ``splits`` (conversation id -> split); rows it does
+    not name keep theirs. Only parts with a row that changes are written anew. Returns conversations changed."""
+    store = Store(staging_dir, storage_options)
+    changed = 0
+    for name in staging.parts(store):
+        light = staging.read_kind(store, name, "conversation", ["conversation_id", "split"])
+        ids, old = light["conversation_id"].to_pylist(), light["split"].to_pylist()
+        number = sum(splits.get(i, s) != s for i, s in zip(ids, old))
+        if not number:
+            continue
+        changed += number
+        kept = {kind: staging.read_kind(store, name, kind) for kind in staging.KINDS}
+        for kind in ("conversation", "sample"):
+            data = kept[kind]
+            pairs = zip(data["conversation_id"].to_pylist(), data["split"].to_pylist())
+            column = pa.array([splits.get(i, s) for i, s in pairs], pa.string())
+            kept[kind] = data.set_column(data.schema.get_field_index("split"), "split", column)
+        _rewrite(store, name, kept)
+    return changed
 
 
 def _rewrite(store: Store, name: str, kept: dict[str, pa.Table]) -> None:

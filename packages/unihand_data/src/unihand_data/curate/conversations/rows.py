@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 from unihand_data.curate.conversations.geometry import GeometrySettings, place, render
 from unihand_data.curate.conversations.images import StoredPicture
+from unihand_data.curate.conversations.splits import own_key
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import make_id, split_of
 from unihand_data.shards.rows import ConversationRow, MediaRow, SampleRow
 from unihand_data.shards.tokens import VISUAL_TOKENS, TokenCounter
+from unihand_data.sources.conversations.spec import CorpusSpec
 from unihand_data.sources.conversations.talk import IMAGE, VIDEO, Talk
 
 #: tokens of ``<|im_start|>role\n ... <|im_end|>\n`` around a text of the chat template; the end of an answer is learnt
@@ -21,10 +23,12 @@ FRAME_TOKENS, ANSWER_END = 5, 1
 
 @dataclass
 class SeenMedia:
-    """Media of a talk once they are stored. ``times``: of a video's frames, s; else empty."""
+    """Media of a talk once they are stored. ``times``: of a video's frames, s; else empty. ``film_key``: names the
+    video they are of, whichever of its frames were chosen."""
 
     pictures: list[StoredPicture] = field(default_factory=list)
     film: MediaRow | None = None
+    film_key: str = ""
     times: list[float] = field(default_factory=list)
 
     @property
@@ -38,7 +42,10 @@ class Keys:
 
     Attributes:
         exact: equal for rows of the same pictures (decoded pixels) and the same questions.
-        said: equal for rows of the same questions and answers. ``looks``: perceptual hashes of the pictures, in order.
+        said: equal for rows of the same questions and answers. ``looks``: perceptual hashes of the pictures, in order,
+            ``whole_looks`` those with the bars at their edges.
+        group: what a row without pictures is split by. ``split``: what it has until all rows are known.
+        barred: why its corpus must not be written (its licence), else "".
     """
 
     item: str
@@ -49,6 +56,10 @@ class Keys:
     exact: str
     said: str
     looks: list[str]
+    whole_looks: list[str]
+    group: str
+    split: str
+    barred: str
     media: list[str]
     fixes: list[str]
     tokens_text: int
@@ -97,9 +108,10 @@ def normalised(question: str) -> str:
 
 
 def conversation(
-    talk: Talk, media: SeenMedia, geometry: list[dict[str, Any]], licence: str, counter: TokenCounter
+    talk: Talk, media: SeenMedia, geometry: list[dict[str, Any]], spec: CorpusSpec, counter: TokenCounter
 ) -> ConversationRow:
-    """The row; its id derives from its media, its turns and its corpus."""
+    """The row; its id derives from its media, its turns and its corpus, its licence is its corpus'. The split is that
+    of the row by itself; :mod:`unihand_data.curate.conversations.splits` gives it that of its pictures' group."""
     turns = [{"role": t.role, "text": t.plain} for t in talk.turns]
     ids = [row.media_id for row in media.rows]
     text, answer = count_tokens(turns, counter)
@@ -110,20 +122,24 @@ def conversation(
         [{"media_id": i, "times": media.times if media.film else []} for i in ids],
         turns,
         geometry,
-        licence,
-        split_of(_split_key(talk, media, turns)),
+        spec.licence,
+        split_of(own_key(_all_looks(media), group_of(media, turns))),
         text,
         answer,
+        shareable=spec.shareable,
     )
 
 
-def _split_key(talk: Talk, media: SeenMedia, turns: list[dict[str, str]]) -> str:
-    """Rows that share a picture share a split, copies that were encoded anew included; of several pictures the one with
-    the smallest hash decides."""
+def _all_looks(media: SeenMedia) -> list[str]:
+    return [look for p in media.pictures for look in (p.look, p.whole_look)]
+
+
+def group_of(media: SeenMedia, turns: list[dict[str, str]]) -> str:
+    """What a row without pictures shares a split by: its video, else its questions."""
     if media.pictures:
-        return "look:" + min(p.look for p in media.pictures)
-    if media.film is not None and talk.film is not None:
-        return "film:" + media.film.media_id
+        return ""
+    if media.film is not None:
+        return f"film:{media.film_key or media.film.media_id}"
     return "text:" + make_id(*(normalised(t["text"]) for t in turns if t["role"] == "user"))
 
 
@@ -164,7 +180,7 @@ def sample(row: ConversationRow, media: SeenMedia, template: str) -> SampleRow:
     )
 
 
-def keys(talk: Talk, media: SeenMedia, row: ConversationRow, item: str, uri: str, rank: int) -> Keys:
+def keys(talk: Talk, media: SeenMedia, row: ConversationRow, item: str, uri: str, rank: int, barred: str = "") -> Keys:
     asked = make_id(*(normalised(t["text"]) for t in row.turns if t["role"] == "user"))
     # without a picture the answer is what tells two rows apart that ask alike ("Continue.")
     answers = [normalised(t["text"]) for t in row.turns if t["role"] == "assistant"]
@@ -179,6 +195,10 @@ def keys(talk: Talk, media: SeenMedia, row: ConversationRow, item: str, uri: str
         make_id(asked, *(p.pixel_hash for p in media.pictures), *film, *extra),
         make_id(asked, *answers),
         [p.look for p in media.pictures],
+        [p.whole_look for p in media.pictures],
+        group_of(media, row.turns),
+        row.split,
+        barred,
         [m["media_id"] for m in row.media],
         sorted(talk.fixes),
         row.tokens_text,

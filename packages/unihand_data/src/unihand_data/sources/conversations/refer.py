@@ -27,6 +27,12 @@ def coco_id(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def of_coco_training(name: str) -> bool:
+    """Whether a file name is of COCO's training pictures, or does not tell: RefCOCO's are of train2014, which shares
+    none with val2014 and the test sets."""
+    return coco_id(name) is not None and re.search(r"COCO_(?:val|test)20\d\d_", name, re.I) is None
+
+
 def count(path: str) -> int:
     return len(_refs(path, _stamp(path)))
 
