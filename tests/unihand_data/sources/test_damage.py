@@ -29,6 +29,7 @@ from unihand_data.sources.unpickle import loads_any
 #: per data set one example of every kind of file it has
 FILES = {
     "video_folder": ["*.mp4"],
+    "rendered_clips": ["*.mp4", "*.camera.json"],
     "epic_kitchens_100": ["*.csv", "*.MP4"],
     "ego4d": ["narration.json", "fho_main.json", "*.mp4"],
     "ego_exo4d": [

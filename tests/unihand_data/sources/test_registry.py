@@ -15,8 +15,8 @@ from unihand_data.sources.generate.scene import make_scene
 from unihand_data.sources.registry import DATASETS, READERS, dataset_names, load_dataset, open_source
 
 
-def test_all_twenty_data_sets_load_and_name_a_reader():
-    assert len(dataset_names()) == 20
+def test_all_data_sets_load_and_name_a_reader():
+    assert len(dataset_names()) == 21
     for name in dataset_names():
         spec = load_dataset(name)
         assert spec.name == name

@@ -25,6 +25,7 @@ class Origin:
     shareable: bool
     suite: str = ""
     task_id: str = ""
+    origin: str = "real"
     split_group: str = ""  # the recording, or what it shares a split with
 
 

@@ -132,7 +132,7 @@ def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: st
         embodiment=EMBODIMENT,
         embodiment_hash=embodiment_hash,
         domain="human",
-        origin="real",
+        origin=origin.origin,
         setting=origin.setting,
         split=split_of(origin.split_group or origin.recording_id),
         rate_hz=clip.fps,

@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"output  {output}", flush=True)
     started = time.monotonic()
     command = [sys.executable, names.pipeline, "--input", str(video), "--output", str(output), *names.rest]
+    if names.video is None:
+        command[4:4] = ["--dataset", "rendered_clips"]  # ours, and no filmed one
     code = subprocess.run(command, check=False).returncode
     if code:
         return code

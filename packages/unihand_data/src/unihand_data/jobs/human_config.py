@@ -96,7 +96,7 @@ def with_dataset(settings: HumanVideoSettings, spec: DatasetSpec) -> HumanVideoS
     """
     if settings.dataset_id:
         raise SettingsError("dataset_id: filled in by the job; name the data set with dataset")
-    said = spec.model_dump_json(exclude={"title", "fingerprint", "quirks", "tried"})
+    said = spec.model_dump_json(exclude={"title", "fingerprint", "peek", "quirks", "tried"})
     return settings.model_copy(update={"dataset_id": make_id("dataset", said)})
 
 

@@ -112,6 +112,7 @@ class OpenAndSplit(HumanStage):
                 dataset=recording.item.dataset,
                 uri=recording.item.uri,
                 setting=recording.setting,
+                origin=recording.origin,
                 licence=recording.licence,
                 shareable=recording.shareable,
                 suite=recording.suite,

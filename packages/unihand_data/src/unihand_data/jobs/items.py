@@ -47,7 +47,8 @@ def _units(source: HumanSource) -> Iterator[Unit]:
 
 
 def files_of(item: SourceItem, root: str) -> list[str]:
-    """The video, and every file below ``root`` that the item's payload names; of long lists the first and the last."""
+    """The video, and every file below ``root`` that the item's payload names (of a remote folder its camera file); of
+    long lists the first and the last."""
     video, _ = split_member(item.uri)
     named: list[str] = [video]
     for value in item.payload.values():
@@ -58,6 +59,8 @@ def files_of(item: SourceItem, root: str) -> list[str]:
             path = os.path.join(root, text)
             if not paths.is_remote(path) and os.path.isfile(path):
                 named.append(path)
+    if paths.is_remote(root) and isinstance(camera := item.payload.get("camera"), str):
+        named.append(f"{root}/{camera}")
     return list(dict.fromkeys(named))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,6 +84,8 @@ class Sequence:
 
 class AnnotatedSource(FolderSource):
     """Base: subclasses list items and give ``load``."""
+
+    FIXED: ClassVar[dict[str, Any]] = {"hands.min_confidence": None}
 
     def load(self, item: SourceItem) -> Sequence:
         raise NotImplementedError
@@ -208,6 +211,11 @@ class AnnotatedSource(FolderSource):
         else:
             theta = pose
         if spec.variant == "pca":
+            if theta.shape != (n, spec.pca_components):
+                raise Reject(
+                    Reason.WRONG_TYPE,
+                    f"{where}: hand pose of shape {theta.shape}, the YAML says {spec.pca_components} PCA coefficients",
+                )
             numbers = mv.mano_numbers(self.options.mano_dir, side, f"{where}: hand pose in PCA coefficients")
             theta = mv.from_pca(theta, numbers, mean=spec.mean)
         elif spec.mean == "model":

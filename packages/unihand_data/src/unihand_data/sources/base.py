@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unihand_data.errors import DatasetRefused, Reason, Reject
 from unihand_data.ids import hash_file, make_id
@@ -43,12 +43,23 @@ class SourceOptions:
 class FolderSource:
     """Base of the readers; subclasses give ``_list`` and ``_open``. Small and picklable: it travels to workers.
 
+    ``FIXED`` names the conventions a YAML cannot change for this reader, with the one value each has: a value that
+    nobody would read is refused.
+
     Args:
         root: the data set's folder, or the folder of the single file in ``only``.
         only: the one file the user named, relative to ``root``.
     """
 
+    FIXED: ClassVar[dict[str, Any]] = {"hands": None, "camera": None}
+
     def __init__(self, root: str, spec: DatasetSpec, options: SourceOptions | None = None, only: str | None = None):
+        for key, value in self.FIXED.items():
+            if (said := _said(spec, key)) != value:
+                raise DatasetRefused(
+                    f"{spec.name}: {key} is {'left out' if value is None else value} for reader {spec.reader}, "
+                    f"which cannot take {said}."
+                )
         self.root = root.rstrip("/") if is_remote(root) else str(Path(root).absolute())
         self.spec = spec
         self.dataset = spec.name
@@ -168,11 +179,20 @@ class FolderSource:
             recording_id=make_id("recording", content_id),
             fps_hint=spec.fps,
             setting=spec.setting,
+            origin=spec.origin,
             licence=spec.licence,
             shareable=spec.shareable,
             suite=spec.name,
             extra=extra,
         )
+
+
+def _said(spec: DatasetSpec, key: str) -> Any:
+    """What a YAML says under a dotted key; None where its section is left out."""
+    value: Any = spec
+    for name in key.split("."):
+        value = None if value is None else getattr(value, name)
+    return value
 
 
 def need_root(root: str, unreadable: dict[str, str]) -> None:

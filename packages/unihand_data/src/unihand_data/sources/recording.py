@@ -55,7 +55,7 @@ class Recording:
         hands_sparse: frames without a hand were not annotated, so stretches without any are left to an estimator.
         camera: camera trajectory the data set brings, on ``camera_t``.
         narrations: text with spans.
-        setting: ``lab`` | ``wild``; licence and shareable are the *upstream's*.
+        setting: ``lab`` | ``wild``; origin: ``real`` | ``sim``; licence and shareable are the *upstream's*.
     """
 
     item: SourceItem
@@ -72,6 +72,7 @@ class Recording:
     split_group: str = ""  # what must stay in one split where it is more than this recording (views of one motion)
     fps_hint: float | None = None
     setting: Literal["lab", "wild"] = "wild"
+    origin: Literal["real", "sim"] = "real"
     licence: str = "unknown"
     shareable: bool = False
     task_id: str = ""

@@ -1,8 +1,8 @@
 """Data sets by name, and which one a folder is.
 
-``open_source(folder)`` compares the listing with the ``fingerprint`` of every data-set YAML. Exactly one match opens
-that reader; no match opens the videos plainly, without annotation; two matches are refused, since a guess would
-silently lose one set's hands or words.
+``open_source(folder)`` compares the listing with the ``fingerprint`` of every data-set YAML and, where names prove too
+little, looks into a few files (``peek``). Exactly one match opens that reader; no match opens the videos plainly,
+without annotation; two matches are refused, since a guess would silently lose one set's hands or words.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from unihand_data.errors import DatasetRefused
 from unihand_data.sources.archive import is_archive
 from unihand_data.sources.base import FolderSource, SourceOptions, need_root
 from unihand_data.sources.listing import is_remote, is_video, list_files, matching
+from unihand_data.sources.peek import shows
 from unihand_data.sources.recording import HumanSource
 from unihand_data.sources.spec import DatasetSpec
 
@@ -63,13 +64,18 @@ def _load(path: str, _mtime: int) -> DatasetSpec:
     return load_settings(DatasetSpec, path)
 
 
-def recognise(files: list[str]) -> list[str]:
-    """Names of the data sets whose fingerprint the listing shows."""
-    return [name for name in dataset_names() if _hits(load_dataset(name), files)]
+def recognise(files: list[str], root: str) -> list[str]:
+    """Names of the data sets whose fingerprint the listing of ``root`` shows."""
+    return [name for name in dataset_names() if _hits(load_dataset(name), files, root)]
 
 
-def _hits(spec: DatasetSpec, files: list[str]) -> bool:
-    return any(all(matching(files, [glob]) for glob in group) for group in spec.fingerprint)
+def _hits(spec: DatasetSpec, files: list[str], root: str) -> bool:
+    if not any(all(matching(files, [glob]) for glob in group) for group in spec.fingerprint):
+        return False
+    if spec.peek is None or shows(spec.peek, files, root):
+        return True
+    log.info("%s: names as of %s, but its files hold no %s", root, spec.name, spec.peek.holds)
+    return False
 
 
 def open_source(
@@ -92,7 +98,7 @@ def open_source(
     unreadable: dict[str, str] = {}
     files = [only] if only else list_files(root, limit=200_000, unreadable=unreadable)
     need_root(root, unreadable)
-    found = recognise(files)
+    found = recognise(files, root)
     if len(found) > 1:
         raise DatasetRefused(f"{input_path} looks like {' and '.join(found)}; say which with --dataset.")
     if found:
@@ -125,7 +131,10 @@ def _split_input(input_path: str) -> tuple[str, str | None]:
 
 def _build(spec: DatasetSpec, root: str, only: str | None, options: SourceOptions | None) -> FolderSource:
     if is_remote(root) and spec.reader != "video_folder":
-        raise DatasetRefused(f"{root}: {spec.name} is read from local disk only; copy it first or mount the bucket.")
+        raise DatasetRefused(
+            f"{root}: {spec.name} is read from local disk only; copy it first or mount the bucket (--dataset {PLAIN} "
+            "takes the videos alone)."
+        )
     module, _, cls = READERS[spec.reader].partition(":")
     reader = getattr(importlib.import_module(f"unihand_data.sources.readers.{module}"), cls)
     return reader(root, spec, options, only)

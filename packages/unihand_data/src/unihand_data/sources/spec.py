@@ -48,19 +48,35 @@ class HandSpec(Settings):
     variant: HandVariant
     left_in_right_model: bool = Field(False, description="left hands are written in the right model, mirrored back")
     mean: Literal["flat", "model"] = Field("flat", description="theta is relative to the flat hand or to hands_mean")
-    pca_components: int = 45
+    pca_components: int | None = Field(None, ge=1, le=45, description="how many coefficients, for variant pca")
     translation: Literal["wrist", "mano"] = Field("mano", description="the wrist joint itself, or MANO's transl")
     frame: Literal["camera", "world", "device"] = "camera"
     unit_in_m: float = Field(1.0, gt=0)
     min_confidence: float | None = Field(None, description="below it a joint counts as untracked")
     sparse: bool = Field(False, description="frames without a hand were not annotated; they say nothing about hands")
 
+    @model_validator(mode="after")
+    def _count_coefficients_where_there_are_some(self) -> HandSpec:
+        if (self.variant == "pca") != (self.pca_components is not None):
+            raise ValueError("pca_components is given with variant pca, and with no other")
+        return self
+
+    @property
+    def mano_use(self) -> str:
+        """What the numbers cannot be read without the user's MANO files for; empty where they can."""
+        if self.variant.startswith("keypoints"):
+            return ""
+        if self.variant == "pca":
+            return "hand poses in PCA coefficients"
+        if self.mean == "model":
+            return "hand poses relative to the mean hand"
+        return "wrists given as transl" if self.translation == "mano" else ""
+
 
 class CameraSpec(Settings):
     """Conventions of the camera numbers. ``model`` is the distortion the data set publishes."""
 
     pose: Literal["camera_to_world", "world_to_camera", "none"] = "none"
-    quaternion: Literal["wxyz", "xyzw", "none"] = "none"
     axes: Literal["opencv", "opengl"] = "opencv"
     turned: Literal[0, 90, 180, 270] = Field(
         0, description="degrees by which the video's picture is turned clockwise against the camera of these poses"
@@ -70,6 +86,16 @@ class CameraSpec(Settings):
     model: Literal["none", "radtan", "kannala_brandt"] = "none"
     intrinsics: list[float] = Field(default_factory=list, description="fx fy cx cy width height, where one camera")
     hand_to_camera: list[list[float]] = Field(default_factory=list, description="4x4, m: constant, device to camera")
+
+    @model_validator(mode="after")
+    def _whole_constants(self) -> CameraSpec:
+        if len(self.intrinsics) not in (0, 6):
+            raise ValueError("intrinsics are fx, fy, cx, cy, width and height")
+        if self.intrinsics and self.model != "none":
+            raise ValueError("constant intrinsics have no place for the coefficients of a lens: model is none")
+        if self.hand_to_camera and [len(row) for row in self.hand_to_camera] != [4] * 4:
+            raise ValueError("hand_to_camera is a 4x4 matrix")
+        return self
 
 
 class TableSpec(Settings):
@@ -95,6 +121,17 @@ class Provenance(Settings):
     unverified: list[str] = Field(default_factory=list)
 
 
+class Peek(Settings):
+    """What a fingerprint cannot tell from names: a file whose name fits must hold what the data set's files hold."""
+
+    file: str = Field(description="regex over the relative path")
+    beside: str = Field("", description="suffix of a file of the same name that must lie beside it")
+    holds: str = Field(
+        description="HDF5: the name of an object in it; an archive: regex over the names of its members; else: regex "
+        "over its bytes"
+    )
+
+
 class DatasetSpec(Settings):
     """One data set."""
 
@@ -102,13 +139,15 @@ class DatasetSpec(Settings):
     title: str
     reader: ReaderName
     licence: str = Field(description="the owner's licence")
-    licence_class: Literal["permissive", "non_commercial", "no_redistribution", "unknown"]
+    licence_class: Literal["permissive", "non_commercial", "no_redistribution", "unknown"]  # bounds ``shareable``
     shareable: bool = Field(description="may derived shards leave the machine")
     setting: Literal["lab", "wild"]
+    origin: Literal["real", "sim"] = Field("real", description="filmed, or rendered")
     fps: float | None = Field(None, gt=0, description="published rate; None: the stream's own time decides")
     fingerprint: list[list[str]] = Field(
         default_factory=list, description="groups of globs; the folder is this data set if every glob of one group hits"
     )
+    peek: Peek | None = Field(None, description="looked at where the names fit: a like name alone is no data set")
     videos: list[str] = Field(default_factory=list, description="globs of the video files")
     video_key: str = Field("", description="regex over the relative path; its group 'key' joins video and tables")
     tables: list[TableSpec] = Field(default_factory=list)
@@ -116,7 +155,7 @@ class DatasetSpec(Settings):
     camera: CameraSpec | None = None
     layout: str = Field("", description="which of its reader's folder layouts")
     paths: dict[str, str] = Field(default_factory=dict, description="further paths the reader needs, by its own names")
-    quirks: list[str] = Field(default_factory=list)
+    quirks: list[str] = Field(default_factory=list, description="what people should know; no program reads it")
     tried: Provenance = Provenance()
 
     @model_validator(mode="after")

@@ -34,7 +34,8 @@ def markdown() -> str:
         brings += ["camera"] * (has_camera or s.reader == "hawor_results")
         has_text = s.tables or s.reader == "lerobot_human" or name in ("egodex", "vitra_1m", "hoi4d", "taco", "fpha")
         brings += ["text"] * bool(has_text or name == "oakink2")
-        cells = (s.title, f"`{s.name}`", s.licence, "yes" if s.shareable else "no", s.setting, ", ".join(brings) or "-")
+        setting = s.setting if s.origin == "real" else f"{s.setting}, rendered"
+        cells = (s.title, f"`{s.name}`", s.licence, "yes" if s.shareable else "no", setting, ", ".join(brings) or "-")
         rows.append((*cells, *tried(s.tried)))
     return table(HEADER, rows)
 

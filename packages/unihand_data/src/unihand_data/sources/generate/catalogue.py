@@ -12,6 +12,7 @@ GENERATORS: dict[str, Callable[[Path, list[Scene]], None]] = {
     f.__name__: f
     for f in (
         text_sets.video_folder,
+        text_sets.rendered_clips,
         text_sets.epic_kitchens_100,
         text_sets.ego4d,
         take_sets.ego_exo4d,

@@ -35,6 +35,15 @@ def write_json(path: Path, value: Any) -> Path:
     return path
 
 
+def rendered_clips(out: Path, scenes: list[Scene]) -> None:
+    """Videos with the camera that rendered them beside."""
+    for i, scene in enumerate(scenes):
+        write_video(out / f"clip_{i}.mp4", scene)
+        fx, fy, cx, cy = scene.K[0, 0], scene.K[1, 1], scene.K[0, 2], scene.K[1, 2]
+        camera = {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "width": scene.width, "height": scene.height}
+        write_json(out / f"clip_{i}.camera.json", camera)
+
+
 def video_folder(out: Path, scenes: list[Scene]) -> None:
     for i, scene in enumerate(scenes):
         write_video(out / scene.family / f"video_{i}.mp4", scene)

@@ -69,6 +69,7 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
             motion.array(tables.need(hand, "trans", where), (n, 3), where)[rows[inside]],
             motion.array(motion.numbers(tables.need(hand, "shape", where), where).ravel(), (10,), where),
         )
+    assert source.spec.camera is not None
     bends = motion.numbers(tables.need(lens, "dist8", ego), ego).ravel()
     assert source.spec.fps is not None
     times = (rows - rows[0]) / source.spec.fps
@@ -77,7 +78,7 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
         sides,
         pictures=Pictures(p["names"], file_reader(source.path(p["folder"])), times),
         camera=camera[rows[inside]],
-        intrinsics=motion.pinhole(tables.need(lens, "intrinsics", ego), 0, 0, ego, "radtan", bends),
+        intrinsics=motion.pinhole(tables.need(lens, "intrinsics", ego), 0, 0, ego, source.spec.camera.model, bends),
         annotations=(mano, ego),
         task_id=Path(item.key).name,
     )

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,18 @@ class _Episode:
 
 class EpisodeNpySource(FolderSource):
     """Items: videos named by the episode files, found under ``video_root`` or the folder."""
+
+    FIXED: ClassVar[dict[str, Any]] = {
+        "hands.variant": "matrices",
+        "hands.frame": "world",
+        "hands.translation": "wrist",
+        "hands.mean": "flat",
+        "hands.sparse": False,
+        "hands.min_confidence": None,
+        "camera.model": "none",
+        "camera.intrinsics": [],
+        "camera.hand_to_camera": [],
+    }
 
     def _list(self, files: list[str]) -> Iterator[SourceItem]:
         groups: dict[str, list[str]] = defaultdict(list)

@@ -9,7 +9,7 @@ Legend: T frames of the tar.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -28,6 +28,8 @@ _SHAPES = "__hand_shapes.json__"
 
 class FrameArchiveSource(AnnotatedSource):
     """Items: every tar; every VRS recording, rejected with the way out."""
+
+    FIXED: ClassVar[dict[str, Any]] = {"hands.variant": "pca", "hands.min_confidence": None, "camera.model": "none"}
 
     def _list(self, files: list[str]) -> Iterator[SourceItem]:
         for name in self.select(files, [self.spec.paths["tars"]]):
@@ -64,6 +66,8 @@ class FrameArchiveSource(AnnotatedSource):
         beta = np.zeros(10)
         if _SHAPES in content:
             beta = motion.array(tables.need(parsed(_SHAPES), "mano", f"{tar}!{_SHAPES}"), (10,), f"{tar}!{_SHAPES}")
+        width = self.spec.hands.pca_components if self.spec.hands else None
+        assert width is not None
         hands = [parsed(f"{f}.hands.json") if f"{f}.hands.json" in content else {} for f in frames]
         if not any(hands):
             raise Reject(Reason.MISSING_FIELD, f"{tar}: no hands in it (a test clip); take the training clips")
@@ -73,7 +77,7 @@ class FrameArchiveSource(AnnotatedSource):
         return Sequence(
             times,
             {
-                side: _side([h.get(side) for h in hands if isinstance(h, dict)], beta, f"{tar}, {side}")
+                side: _side([h.get(side) for h in hands if isinstance(h, dict)], beta, width, f"{tar}, {side}")
                 for side in SIDES
             },
             pictures=Pictures([f"{f}.image_{stream}.jpg" for f in frames], read, times),
@@ -104,16 +108,16 @@ def _transform(value: Any, source: str) -> np.ndarray:
     return out
 
 
-def _side(hands: list[Any], beta: np.ndarray, source: str) -> SideRows:
-    """``mano_pose``: ``thetas`` (15 PCA coefficients) and ``wrist_xform`` (axis-angle, translation; world)."""
+def _side(hands: list[Any], beta: np.ndarray, width: int, source: str) -> SideRows:
+    """``mano_pose``: ``thetas`` (``width`` PCA coefficients) and ``wrist_xform`` (axis-angle, translation; world)."""
     n = len(hands)
-    rows = SideRows(np.zeros(n, bool), np.zeros((n, 15)), np.zeros((n, 3)), np.zeros((n, 3)), beta)
+    rows = SideRows(np.zeros(n, bool), np.zeros((n, width)), np.zeros((n, 3)), np.zeros((n, 3)), beta)
     for i, hand in enumerate(hands):
         pose = hand.get("mano_pose") if isinstance(hand, dict) else None
         if pose is None:
             continue
         xform = motion.array(tables.need(pose, "wrist_xform", source), (6,), source)
-        rows.pose[i] = motion.array(tables.need(pose, "thetas", source), (15,), source)  # type: ignore[index]
+        rows.pose[i] = motion.array(tables.need(pose, "thetas", source), (width,), source)  # type: ignore[index]
         rows.root[i], rows.transl[i] = xform[:3], xform[3:]  # type: ignore[index]
         rows.valid[i] = True
     return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,18 @@ _KNUCKLES = (0, 5, 9, 13, 17)
 
 class Hdf5SkeletonSource(FolderSource):
     """Items: every ``.hdf5`` file that has a video of its name, and every video without one (rejected when opened)."""
+
+    FIXED: ClassVar[dict[str, Any]] = {
+        "hands.variant": "keypoints_arkit_25",
+        "hands.frame": "world",
+        "hands.translation": "wrist",
+        "hands.left_in_right_model": False,
+        "hands.mean": "flat",
+        "hands.sparse": False,
+        "camera.model": "none",
+        "camera.intrinsics": [],
+        "camera.hand_to_camera": [],
+    }
 
     def _list(self, files: list[str]) -> Iterator[SourceItem]:
         known = set(files)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from unihand_data.errors import Reject
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Sequence
@@ -19,6 +19,8 @@ from unihand_data.sources.recording import Recording, SourceItem
 
 class VideoPoseSource(VideoTableSource, AnnotatedSource):
     """Items: as :class:`VideoTableSource`."""
+
+    FIXED: ClassVar[dict[str, Any]] = AnnotatedSource.FIXED
 
     def _layout(self) -> Any:
         return importlib.import_module(f"unihand_data.sources.layouts.{self.spec.layout}")

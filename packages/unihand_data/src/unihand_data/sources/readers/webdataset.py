@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.geometry.camera import Intrinsics
@@ -19,6 +19,8 @@ from unihand_data.sources.recording import Recording, SourceItem
 
 class WebDatasetSource(FolderSource):
     """Items: every video of every tar; a tar that cannot be listed is one item that is rejected when opened."""
+
+    FIXED: ClassVar[dict[str, Any]] = {"hands": None, "camera.model": "kannala_brandt", "camera.pose": "none"}
 
     def _list(self, files: list[str]) -> Iterator[SourceItem]:
         known = set(files)
