@@ -273,19 +273,31 @@ def test_licences_that_may_not_leave_can_be_left_out(make, tmp_path):
         make.episode("a", domain="human"),
         make.episode("b", domain="human", licence="CC-BY-NC-4.0", shareable=False),
     ]
-    picture = make.picture(1)
+    picture, other = make.picture(1), make.picture(2)
     talks = [
         make.talk("open", picture, "what?", shareable=True),
-        make.talk("closed", picture, "where?", licence="CC-BY-NC-4.0", shareable=False),
+        make.talk("closed", other, "where?", licence="CC-BY-NC-4.0", shareable=False),
         make.talk("unsaid", picture, "who?"),
     ]
-    directory = make.write(tmp_path / "d", rows, talks, [picture])
+    directory = make.write(tmp_path / "d", rows, talks, [picture, other])
     found = made([directory], tmp_path / "r", only_shareable=True)
     assert found["left_out"]["rows"] == {"licence": 3}
     assert found["by_source"]["llava"]["taken"]["conversations"] == 1
     assert f"1 conversations of {directory} do not say whether they may leave" in " ".join(found["notes"])
     without = made([directory], tmp_path / "r", exclude_licences=["CC0-1.0"])["totals"]["taken"]
     assert (without["episodes"], without["conversations"]) == (1, 1)
+
+
+def test_a_picture_that_a_row_may_not_take_away_leaves_with_no_row_of_any_directory(make, tmp_path):
+    shared, own = make.picture(1), make.picture(2)
+    talks = [make.talk("1", shared, "what?", shareable=True), make.talk("2", own, "what?", shareable=True)]
+    free = make.write(tmp_path / "a", (), talks, [shared, own])
+    locked = make.write(
+        tmp_path / "b", (), [make.talk("3", shared, "where?", source="other", shareable=False)], [shared]
+    )
+    assert made([free], tmp_path / "r", only_shareable=True)["totals"]["taken"]["conversations"] == 2
+    assert made([free, locked], tmp_path / "r", only_shareable=True)["totals"]["taken"]["conversations"] == 1
+    assert made([free, locked], tmp_path / "r")["totals"]["taken"]["conversations"] == 3
 
 
 def test_a_licence_to_exclude_that_no_row_has_is_refused_with_those_there_are(make, tmp_path):

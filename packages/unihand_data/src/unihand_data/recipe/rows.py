@@ -125,6 +125,9 @@ class _Collect:
         self.spans = Spans()
         self.idle: list[IdleFrames] = []
         self.unsaid: Counter[str] = Counter()
+        self.shown: list[np.ndarray] = []  # media of conversations, the rows that show them, and whether those may not
+        self.showers: list[np.ndarray] = []
+        self.locked: list[np.ndarray] = []
         self.questions: list[np.ndarray] = []
         self.askers: list[np.ndarray] = []
         self.texts: list[pa.Array] = []
@@ -173,6 +176,10 @@ class _Collect:
             self.questions.append(asked)
             self.askers.append(np.full(len(asked), self.rows + i))
             self.unsaid[url] += record.get("shareable") is None
+        pictures = [text_hash(m["media_id"]) for r in records for m in r["media"] or []]
+        self.shown.append(np.array(pictures, np.uint64))
+        self.showers.append(np.repeat(np.arange(n) + self.rows, [len(r["media"] or []) for r in records]))
+        self.locked.append(np.array([r.get("shareable") is False for r in records for _ in r["media"] or []], bool))
         self._add(
             n,
             ids=ids,
@@ -225,6 +232,9 @@ class _Collect:
         flat: dict[str, Any] = {n: joined(n, real if n in ("rate_hz", "hours") else whole) for n in names} | {
             n: joined(n, e) for n, e in empty.items()
         }
+        if self.shown:  # corpora of different licences share pictures: what one row may not take away, no row takes
+            shown, showers = np.concatenate(self.shown), np.concatenate(self.showers)
+            flat["shareable"][showers[np.isin(shown, shown[np.concatenate(self.locked)])]] = False
         asked = np.concatenate(self.questions) if self.questions else np.zeros(0, "u8")
         askers = np.concatenate(self.askers) if self.askers else whole
         return Rows(
