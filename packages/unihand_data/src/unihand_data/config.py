@@ -21,9 +21,9 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseModel):
-    """Base of every settings model: frozen, unknown keys refused."""
+    """Base of every settings model: frozen, unknown keys refused, no number that is NaN or infinite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def runtime_field(*default: Any, **kwargs: Any) -> Any:

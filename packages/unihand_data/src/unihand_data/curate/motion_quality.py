@@ -8,6 +8,7 @@ Figures are in SI units and independent of the frame rate. T frames.
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field, field_validator
 from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
@@ -21,20 +22,27 @@ from unihand_data.hands.track import HandTrack
 class MotionSettings(Settings):
     """Thresholds; null switches one off. Defaults are ours (the paper's are unpublished, see docs/curate.md)."""
 
-    min_seen_ratio: float | None = 0.3  # share of frames in which some hand was seen
-    min_confidence: float | None = 0.3  # mean detection confidence over seen frames
-    max_gap_s: float | None = 2.5  # longest stretch inside the clip without any hand
-    max_dba_px: float | None = 8.0  # dense bundle adjustment residual in pixels of the source
-    max_jitter_pos_m: float | None = 0.03  # RMS of wrist minus its smoothed path
-    max_jitter_rot_deg: float | None = 15.0
-    max_jump_ratio: float | None = 0.05  # share of steps that no hand can make
-    jump_speed_m_s: float = 4.0
-    jump_rate_deg_s: float = 1200.0
+    min_seen_ratio: float | None = Field(default=0.3, ge=0, le=1)  # share of frames in which some hand was seen
+    min_confidence: float | None = Field(default=0.3, ge=0, le=1)  # mean detection confidence over seen frames
+    max_gap_s: float | None = Field(default=2.5, ge=0)  # longest stretch inside the clip without any hand
+    max_dba_px: float | None = Field(default=8.0, gt=0)  # dense bundle adjustment residual in pixels of the source
+    max_jitter_pos_m: float | None = Field(default=0.03, gt=0)  # RMS of wrist minus its smoothed path
+    max_jitter_rot_deg: float | None = Field(default=15.0, gt=0, le=180)
+    max_jump_ratio: float | None = Field(default=0.05, ge=0, le=1)  # share of steps that no hand can make
+    jump_speed_m_s: float = Field(default=4.0, gt=0)
+    jump_rate_deg_s: float = Field(default=1200.0, gt=0)
     depth_m: tuple[float, float] | None = (0.08, 1.3)  # plausible median distance of a wrist from the head
-    min_travel_m: float | None = 0.0  # both wrists together; above 0 drops clips whose hands never move
-    smooth_window_s: float = 0.37
-    outlier_mad: float = 6.0  # a step beyond median + k MAD (and beyond the floor) masks that step
-    outlier_floor_m_s: float = 2.5
+    min_travel_m: float | None = Field(default=0.0, ge=0)  # of both wrists; above 0 drops clips whose hands rest
+    smooth_window_s: float = Field(default=0.37, gt=0, le=10)
+    outlier_mad: float = Field(default=6.0, gt=0)  # a step beyond median + k MAD (and beyond the floor) masks that step
+    outlier_floor_m_s: float = Field(default=2.5, gt=0)
+
+    @field_validator("depth_m")
+    @classmethod
+    def _near_before_far(cls, depth: tuple[float, float] | None) -> tuple[float, float] | None:
+        if depth is not None and not 0 <= depth[0] < depth[1]:
+            raise ValueError(f"{list(depth)}: the nearest distance first, then the furthest, both from 0 m up")
+        return depth
 
 
 #: figures that are also taken in the world

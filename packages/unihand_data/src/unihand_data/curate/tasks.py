@@ -7,6 +7,7 @@ frames it has before and after it.
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 
 from unihand_data.config import Settings
 from unihand_data.ids import make_id
@@ -18,8 +19,8 @@ from unihand_data.shards.tokens import TokenCounter
 class TaskSettings(Settings):
     """Which start frames make a sample; seconds, so that they mean the same at every frame rate."""
 
-    min_future_s: float = 0.3  # frames after the start that a chunk can use
-    min_history_s: float = 0.3  # frames before the start that a continuation needs
+    min_future_s: float = Field(default=0.3, ge=0, le=10)  # frames after the start that a chunk can use
+    min_history_s: float = Field(default=0.3, ge=0, le=10)  # frames before the start that a continuation needs
     description: bool = True
     continuation: bool = True
 

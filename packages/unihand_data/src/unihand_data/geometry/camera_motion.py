@@ -31,10 +31,10 @@ class CameraSettings(Settings):
     estimator: Literal["auto", "static", "none"] = "auto"
     max_side_px: int = Field(default=960, ge=160)  # points are followed in a picture of this size
     max_points: int = Field(default=600, ge=50)
-    static_px: float = Field(default=0.0025, ge=0)  # of the longer side: a smaller background shift is a static camera
-    keyframe_px: float = Field(default=0.03, gt=0)  # of the longer side: median shift that makes a new keyframe
+    static_px: float = Field(default=0.0025, ge=0, le=1)  # of the longer side: a smaller shift is a static camera
+    keyframe_px: float = Field(default=0.03, gt=0, le=1)  # of the longer side: median shift that makes a new keyframe
     keyframe_max_s: float = Field(default=1.0, gt=0)
-    min_tri_angle_deg: float = Field(default=1.0, gt=0)
+    min_tri_angle_deg: float = Field(default=1.0, gt=0, le=180)
     min_keyframe_ratio: float = Field(default=0.5, ge=0, le=1)  # of the keyframes: placed, for the map to count
     max_reprojection_px: float = Field(default=2.5, gt=0)  # in a picture 960 px wide
     min_points: int = Field(default=30, ge=4)  # a map of fewer says nothing, however small its error
@@ -43,7 +43,7 @@ class CameraSettings(Settings):
     max_scale_spread: float = Field(
         default=0.5, gt=0
     )  # relative MAD of the per-frame scale beyond which scale is unknown
-    timeout_s: float = runtime_field(300.0)
+    timeout_s: float = runtime_field(300.0, gt=0)
 
 
 class UnknownMotion:

@@ -32,11 +32,11 @@ class SmoothSettings(Settings):
     """Gap filling and smoothing of one hand's motion."""
 
     max_gap_s: float = Field(default=0.2, ge=0)  # longer gaps stay gaps
-    window_s: float = Field(default=0.3, ge=0)  # Savitzky-Golay window; 0 switches smoothing off
+    window_s: float = Field(default=0.3, ge=0, le=10)  # Savitzky-Golay window; 0 switches smoothing off
     order: int = Field(default=2, ge=1, le=5)
     outlier_mad: float = Field(default=5.0, gt=0)  # times 1.4826 MAD from the running median ...
     outlier_floor_m: float = Field(default=0.03, gt=0)  # ... and at least this far (a still hand has MAD near 0)
-    outlier_floor_deg: float = Field(default=30.0, gt=0)
+    outlier_floor_deg: float = Field(default=30.0, gt=0, le=180)
 
 
 class HandsSettings(Settings):
@@ -50,8 +50,8 @@ class HandsSettings(Settings):
     #: from a large far one, so this sets the metric scale.
     hand_length_m: float = Field(default=0.185, gt=0.1, lt=0.26)
     #: a pose whose reprojection is worse than this share of the hand's size in the picture is not valid
-    max_reprojection: float = Field(default=0.25, gt=0)
+    max_reprojection: float = Field(default=0.25, gt=0, le=1)
     #: seconds one clip may take before its worker process is ended
-    timeout_s: float = runtime_field(600.0)
+    timeout_s: float = runtime_field(600.0, gt=0)
     #: bundle with the landmark models (None: UNIHAND_HAND_MODELS, the cache, else fetched)
     model_path: str | None = runtime_field(None)

@@ -34,7 +34,7 @@ class HaworSettings(Settings):
     max_side_px: int = Field(default=1920, ge=256)  # longer side of the pictures HaWoR gets
     assumed_hfov_deg: float = Field(default=90.0, gt=10, lt=170)  # where the source brings no intrinsics
     #: background shift, over the longer side, up to which the camera counts as static; SLAM fails on those. None: never
-    static_px: float | None = Field(default=0.0025, ge=0)
+    static_px: float | None = Field(default=0.0025, ge=0, le=1)
     #: SLAM that fails on good hands: ``hands_only`` gives the hands without a camera (the next stage may find one;
     #: frames filled in need the world and are lost), ``reject`` loses the clip
     on_slam_failure: Literal["hands_only", "reject"] = "hands_only"
@@ -48,9 +48,9 @@ class HaworSettings(Settings):
     device: str | None = runtime_field(None)  # CUDA_VISIBLE_DEVICES; None: as it is
     env: dict[str, str] = runtime_field(default_factory=dict)
     extra_args: dict[str, Any] = Field(default_factory=dict)  # more attributes of the demo's argument object
-    timeout_s: float = runtime_field(1800.0)  # one step of one window
-    start_timeout_s: float = runtime_field(300.0)  # importing torch and HaWoR
-    recycle_after: int | None = runtime_field(100)  # windows per process
+    timeout_s: float = runtime_field(1800.0, gt=0)  # one step of one window
+    start_timeout_s: float = runtime_field(300.0, gt=0)  # importing torch and HaWoR
+    recycle_after: int | None = runtime_field(100, ge=1)  # windows per process
     keep_models: bool = runtime_field(True)  # between clips, on the GPU
     work_dir: str | None = runtime_field(None)  # scratch; None: the system's
     keep_files: bool = runtime_field(False)  # leave HaWoR's folders for a look

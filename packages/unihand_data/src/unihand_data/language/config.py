@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from unihand_data.config import Settings, runtime_field
 
@@ -52,34 +52,51 @@ class RetrySettings(Settings):
     base: float = Field(default=2.0, ge=1)
     jitter: float = Field(default=1.0, ge=0)
 
+    @model_validator(mode="after")
+    def _short_before_long(self) -> RetrySettings:
+        if self.initial_s > self.max_s:
+            raise ValueError(f"initial_s {self.initial_s:g} is more than max_s {self.max_s:g}")
+        return self
+
 
 class MotionRulesSettings(Settings):
     """When the motion describer calls a movement a movement. Thresholds are ours; the paper has no such describer."""
 
-    min_move_m: float = 0.02  # net displacement over a window below this is "still"
-    min_path_m: float = 0.06  # a still hand whose path is longer than this "moves back and forth"
-    axis_share: float = 0.4  # axes with at least this share of the largest component are named
-    min_roll_deg: float = 25.0  # wrist rotation about an axis that is mentioned
-    min_closure: float = 0.15  # change of finger closure (0 open .. 1 fist) that is mentioned
-    min_gap_m: float = 0.05  # change of the distance between the wrists that is mentioned
-    min_valid: float = 0.6  # share of a window's frames in which a hand must be valid to be spoken of
-    min_window_s: float = 0.5  # a shorter rest is joined to the window before it
+    min_move_m: float = Field(default=0.02, gt=0)  # net displacement over a window below this is "still"
+    min_path_m: float = Field(default=0.06, gt=0)  # a still hand whose path is longer "moves back and forth"
+    axis_share: float = Field(default=0.4, ge=0, le=1)  # of the largest component: axes that are named
+    min_roll_deg: float = Field(default=25.0, gt=0, le=360)  # wrist rotation about an axis that is mentioned
+    min_closure: float = Field(default=0.15, gt=0, le=1)  # change of closure (0 open .. 1 fist) that is mentioned
+    min_gap_m: float = Field(default=0.05, gt=0)  # change of the distance between the wrists that is mentioned
+    #: share of a window's frames in which a hand must be valid to be spoken of
+    min_valid: float = Field(default=0.6, gt=0, le=1)
+    #: windows last a second; a shorter rest is joined to the window before it
+    min_window_s: float = Field(default=0.5, ge=0, le=1)
 
 
 class RelevanceSettings(Settings):
     """Manipulation relevance from measured motion (paper 3.1 stage 3; thresholds unpublished there, these are ours)."""
 
     enabled: bool = True
-    camera_speed_mps: float = 0.5  # camera translation above this is walking ...
-    camera_turn_dps: float = 60.0  # ... and rotation above this is looking around
-    wrist_rest_mps: float = 0.12  # wrists slower than this in the camera frame rest there
-    wrist_active_mps: float = 0.04  # wrists faster than this in the world (camera compensated) do something
-    closure_active_per_s: float = 0.15  # change of finger closure per second that is manipulation by itself
-    min_visible_ratio: float = 0.2  # frames with a hand
-    min_score: float = 0.25  # manipulation score below this is a reject
-    smooth_s: float = 0.3  # window of the moving average before speeds are taken
+    camera_speed_mps: float = Field(default=0.5, gt=0)  # camera translation above this is walking ...
+    camera_turn_dps: float = Field(default=60.0, gt=0)  # ... and rotation above this is looking around
+    wrist_rest_mps: float = Field(default=0.12, gt=0)  # wrists slower than this in the camera frame rest there
+    #: wrists faster than this in the world (camera compensated) do something
+    wrist_active_mps: float = Field(default=0.04, gt=0)
+    #: change of finger closure per second that is manipulation by itself
+    closure_active_per_s: float = Field(default=0.15, gt=0)
+    min_visible_ratio: float = Field(default=0.2, ge=0, le=1)  # frames with a hand
+    min_score: float = Field(default=0.25, ge=0, le=1)  # manipulation score below this is a reject
+    smooth_s: float = Field(default=0.3, ge=0, le=10)  # window of the moving average before speeds are taken
     use_model: bool = True  # a model's verdict, where one answered, outweighs the figures
     model_weight: dict[str, float] = Field(default_factory=lambda: {"low": 0.3, "medium": 0.6, "high": 0.9})
+
+    @field_validator("model_weight")
+    @classmethod
+    def _a_share_for_each_confidence(cls, weight: dict[str, float]) -> dict[str, float]:
+        if set(weight) != {"low", "medium", "high"} or not all(0 <= w <= 1 for w in weight.values()):
+            raise ValueError(f"{weight}: low, medium and high need one weight of 0 to 1 each")
+        return weight
 
 
 class ParaphraseSettings(Settings):
@@ -104,27 +121,28 @@ class LanguageSettings(Settings):
     send: Literal["video", "frames"] = "video"
     fps: float = Field(default=1.0, gt=0, le=30)
     media_resolution: Literal["low", "medium", "high"] = "low"
-    thinking_budget: int | None = 0  # None leaves the model's own default
+    #: None leaves the model's own default; -1 (Gemini's "as many as you like") is refused: a call would have no bound
+    thinking_budget: int | None = Field(default=0, ge=0)
     thinking_level: Literal["minimal", "low", "medium", "high"] | None = None  # models that take a level, not a budget
     max_output_tokens: int = Field(default=2048, gt=0)
-    temperature: float = Field(default=0.2, ge=0)
-    seed: int | None = 0
+    temperature: float = Field(default=0.2, ge=0, le=2)
+    seed: int | None = Field(default=0, ge=0, lt=2**31)  # the vendors take an int32
     narrations_as_context: bool = True
     motion_rules: bool = True  # describe the motion where a source has no text and no model answered
-    max_chunk_s: float = 10.0
+    max_chunk_s: float = Field(default=10.0, gt=0, le=10)  # the paper's chunk (3.1)
     motion: MotionRulesSettings = Field(default_factory=MotionRulesSettings)
     paraphrase: ParaphraseSettings = Field(default_factory=ParaphraseSettings)
 
     base_url: str | None = runtime_field(None)
     api_key_env: str | None = runtime_field(None)  # None: GEMINI_API_KEY or OPENAI_API_KEY
     batch: bool = runtime_field(False)
-    batch_inline_mb: float = runtime_field(15.0)  # a batch above this travels as an uploaded JSONL file
-    batch_file_mb: float = runtime_field(1500.0)
+    batch_inline_mb: float = runtime_field(15.0, ge=0)  # a batch above this travels as an uploaded JSONL file
+    batch_file_mb: float = runtime_field(1500.0, gt=0)
     batch_rows: int = runtime_field(1000, ge=1)
     batch_attempts: int = runtime_field(3, ge=1)  # a clip that failed in so many batches is given up
-    timeout_s: float = runtime_field(300.0)
+    timeout_s: float = runtime_field(300.0, gt=0)
     concurrency: int = runtime_field(4, ge=1)
-    inline_limit_mb: float = runtime_field(19.0)
+    inline_limit_mb: float = runtime_field(19.0, ge=0)
     retry: RetrySettings = runtime_field(default_factory=RetrySettings)
     budget: float | None = runtime_field(None, ge=0)  # money for the whole job, in the price table's currency
     prices: PriceTable = runtime_field(default_factory=PriceTable)

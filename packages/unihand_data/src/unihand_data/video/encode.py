@@ -57,8 +57,10 @@ class EncodeSettings(Settings):
 
     @model_validator(mode="after")
     def _even(self) -> EncodeSettings:
-        if self.size and (min(self.size) < 16 or any(n % 2 for n in self.size)):
-            raise ValueError(f"encode.size {self.size}: two even numbers from 16 up")
+        if self.size and (min(self.size) < 16 or max(self.size) > 8192 or any(n % 2 for n in self.size)):
+            raise ValueError(f"encode.size {self.size}: two even numbers from 16 to 8192")
+        if self.codec != "av1" and (self.crf or 0) > 51:
+            raise ValueError(f"encode.crf {self.crf}: {self.codec} takes 0 to 51")
         return self
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unihand_data.config import Settings
 from unihand_data.errors import Reason, Reject
@@ -21,15 +21,21 @@ from unihand_data.video.probe import frame_interval
 class SegmentSettings(Settings):
     """How a recording is cut (paper section 3.1: chunks of up to 10 s).
 
-    ``max_seconds``: longest clip. ``min_seconds``: a shorter rest between two breaks is lost. ``gap_factor``: a pause
-    over so many median frame distances is a break. ``point_narration_s``: how long the action behind a narration lasts
-    that is only a point in time.
+    ``max_seconds``: longest clip; clips are the paper's chunks, so never above 10. ``min_seconds``: a shorter rest
+    between two breaks is lost. ``gap_factor``: a pause over so many median frame distances is a break.
+    ``point_narration_s``: how long the action behind a narration lasts that is only a point in time.
     """
 
-    max_seconds: float = Field(default=10.0, gt=0)
+    max_seconds: float = Field(default=10.0, gt=0, le=10)
     min_seconds: float = Field(default=1.0, ge=0)
     gap_factor: float = Field(default=3.0, gt=1)
-    point_narration_s: float = Field(default=1.0, ge=0)
+    point_narration_s: float = Field(default=1.0, ge=0, le=10)
+
+    @model_validator(mode="after")
+    def _short_before_long(self) -> SegmentSettings:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds {self.min_seconds:g} is more than max_seconds {self.max_seconds:g}")
+        return self
 
 
 class Spanned(Protocol):

@@ -28,8 +28,8 @@ class VideoWorkerSettings(Settings):
 
     timeout_s: float = runtime_field(60.0, gt=0)
     start_timeout_s: float = runtime_field(120.0, gt=0)
-    recycle_after: int | None = runtime_field(500)
-    memory_mb: int | None = runtime_field(8192)
+    recycle_after: int | None = runtime_field(500, ge=1)
+    memory_mb: int | None = runtime_field(8192, ge=256)
 
 
 class VideoWorker:
