@@ -37,8 +37,9 @@ class Layout:
         cut = slice(start, stop)
         return Layout(*(getattr(self, name)[:, cut] for name in ("document", "segment", "full", "target", "position")))
 
-    def to(self, device: torch.device | str) -> Layout:
-        return Layout(*(getattr(self, n).to(device) for n in ("document", "segment", "full", "target", "position")))
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
+        names = ("document", "segment", "full", "target", "position")
+        return Layout(*(getattr(self, name).to(device, non_blocking=non_blocking) for name in names))
 
 
 def visible(layout: Layout, b: Any, q: Any, k: Any) -> Tensor:

@@ -1,0 +1,63 @@
+"""Which parameters learn, in which groups, at which rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from beingh05_model.training.settings import FREEZE_GROUPS, OptimiserSettings, TrainSettings
+
+
+def frozen(name: str, settings: TrainSettings) -> bool:
+    """Whether a parameter is held still by ``freeze`` or ``freeze_action_layers``."""
+    words = name.split(".")
+    layer = int(words[2]) if name.startswith("backbone.layers.") else None
+    stream = words[3] if layer is not None else ""
+    for group in settings.freeze:
+        if name.startswith(FREEZE_GROUPS[group]):
+            return True
+        if group == "understanding" and stream == "und":
+            return True
+        if group == "action" and stream in ("act", "router"):
+            return True
+    return layer is not None and stream in ("act", "router") and layer < settings.freeze_action_layers
+
+
+def freeze(model: nn.Module, settings: TrainSettings) -> int:
+    """Hold parameters still; returns how many numbers still learn."""
+    learning = 0
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not frozen(name, settings))
+        learning += parameter.numel() * parameter.requires_grad
+    return learning
+
+
+def groups(model: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
+    """Matrices decay; norms, biases, embeddings, scales and slot adapters do not."""
+    decaying: list[nn.Parameter] = []
+    still: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        plain = parameter.dim() < 2 or name.startswith("adapters.") or "embed" in name or "position" in name
+        (still if plain else decaying).append(parameter)
+    return [
+        {"params": decaying, "weight_decay": settings.decay},
+        {"params": still, "weight_decay": 0.0},
+    ]
+
+
+def adamw(model: nn.Module, settings: OptimiserSettings) -> torch.optim.AdamW:
+    return torch.optim.AdamW([g for g in groups(model, settings) if g["params"]], settings.rate, settings.betas)
+
+
+def rate_at(step: int, steps: int, settings: OptimiserSettings) -> float:
+    """Learning rate of a step, 0 the first: linear warm-up, then half a cosine down to ``last_rate``."""
+    if step < settings.warmup:
+        return settings.rate * (step + 1) / settings.warmup
+    rest = max(1, steps - settings.warmup)
+    done = min(1.0, (step - settings.warmup) / rest)
+    return settings.last_rate + (settings.rate - settings.last_rate) * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,120 @@
+"""The sample at a position of a recipe, as an example. A position always gives the same example, whoever asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from beingh05_model.sequence import images
+from beingh05_model.sequence.chunks import Chunk, merge_steps
+from beingh05_model.sequence.delay import NO_DELAY, DelayDistribution, delay_distribution
+from beingh05_model.sequence.segments import Example
+from beingh05_model.sequence.serialise import Serialiser
+from beingh05_model.training.settings import DataSettings
+from unihand_data.language.templates import render
+from unihand_data.recipe.reader import RecipeReader, Talk
+from unihand_data.shards.window import Window
+from unihand_data.space import Embodiment, load_embodiment
+
+ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+
+
+@lru_cache(maxsize=64)
+def embodiment(name: str) -> Embodiment:
+    """One of the package's embodiments, read once."""
+    return load_embodiment(name)
+
+
+class Source:
+    """Examples of a recipe.
+
+    Args:
+        edge: Side of the model's pictures.
+        places: Where a shard directory lies now, by the path that the recipe names.
+    """
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        serialiser: Serialiser,
+        edge: int,
+        seed: int,
+        places: Mapping[str, str] | None = None,
+    ) -> None:
+        if settings.chunk.human_frame != "world":
+            raise ValueError("data.chunk.human_frame: windows of a recipe have no camera poses; only 'world' is read")
+        self.settings, self.serialiser, self.edge, self.seed = settings, serialiser, edge, seed
+        self.reader = RecipeReader(settings.recipe, places=places, render=render)
+        chunk = settings.chunk
+        fastest = 1 if chunk.rate_hz is None else max(1, math.ceil(settings.fastest_source_hz / chunk.rate_hz))
+        self._horizon = chunk.steps * fastest
+        self._views = () if settings.blind else None
+
+    def example(self, position: int) -> Example:
+        """What stands at a position."""
+        options: dict[str, Any] = {} if self._views is None else {"views": self._views}
+        drawn, found = self.reader.read([position], horizon=self._horizon, **options)[0]
+        random = np.random.default_rng([self.seed, position])
+        if isinstance(found, Talk):
+            return self._talk(found, random)
+        one = self._window(found, random)
+        one.source = drawn.source
+        return one
+
+    def _pictures(self, stacks: list[np.ndarray], random: np.random.Generator) -> list[Tensor]:
+        """All pictures of a sample move alike."""
+        seed = int(random.integers(2**63))
+        return [
+            images.training(picture, self.edge, self.settings.images, np.random.default_rng(seed)) for picture in stacks
+        ]
+
+    def _talk(self, talk: Talk, random: np.random.Generator) -> Example:
+        turns = [(ROLES[turn["from"]], turn["value"]) for turn in talk.conversation.turns]
+        pictures = [] if self.settings.blind else self._pictures(talk.pictures, random)
+        one = self.serialiser.talking(turns, pictures, talk.conversation.conversation_id)
+        one.source = talk.conversation.source
+        return one
+
+    def _window(self, window: Window, random: np.random.Generator) -> Example:
+        robot, chunk = embodiment(window.embodiment), self.settings.chunk
+        merge = chunk.merge(window.rate_hz)
+        slots = np.zeros(200, bool)
+        slots[robot.slots("action")] = True
+        times = range(len(window.frame_times)) if window.frames else ()
+        views = list(window.frames.values())[: self.settings.views]
+        pictures = self._pictures([view[t] for t in times for view in views], random)
+        state = window.state[-1].astype(np.float32), window.state_mask[-1]
+        names = {"name": window.sample_id, "embodiment": window.embodiment}
+        if window.task == "motion_description":
+            trace = _at_most(window.action, window.action_mask, merge, chunk.steps)
+            return self.serialiser.describing(pictures, window.question, window.answer, state, trace, slots, **names)
+        needed = chunk.steps * merge
+        target_chunk = merge_steps(window.action[:needed], window.action_mask[:needed], merge)
+        history = None
+        if window.task == "motion_continuation":
+            history = merge_steps(window.history[-needed:], window.history_mask[-needed:], merge)
+        target = self.serialiser.target(target_chunk, slots, random, self.delay(robot, merge / window.rate_hz))
+        motion = self.serialiser.motion(target_chunk, random) if robot.domain == "human" else None
+        return self.serialiser.acting(pictures, window.question, state, target, history, motion, **names)
+
+    def delay(self, robot: Embodiment, step_s: float) -> DelayDistribution:
+        """Delays of a robot; none for people and where the run trains without."""
+        if self.settings.delay is None or robot.domain == "human" or robot.latency_budget_ms is None:
+            return NO_DELAY
+        latency = robot.latency_budget_ms / 1000
+        return delay_distribution(latency, step_s, self.settings.chunk.steps, self.settings.delay)
+
+
+def _at_most(values: np.ndarray, mask: np.ndarray, merge: int, steps: int) -> Chunk:
+    """A span merged to at most ``steps`` steps; its end is padded with unknown steps to a whole number of runs."""
+    merge = max(merge, math.ceil(len(values) / steps))
+    missing = -len(values) % merge
+    if missing:
+        values = np.concatenate([values, np.zeros((missing, values.shape[1]), values.dtype)])
+        mask = np.concatenate([mask, np.zeros((missing, mask.shape[1]), bool)])
+    return merge_steps(values, mask, merge)

@@ -1,0 +1,212 @@
+"""Training runs: the same losses for every ZeRO stage, after a kill, and with another number of ranks."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as settings_of_tests
+from hypothesis import strategies as st
+
+from beingh05_model.network.model import BeingH
+from beingh05_model.training import checkpoint
+from beingh05_model.training.optimiser import freeze, frozen, groups, rate_at
+from beingh05_model.training.rows import RowStream, StreamState
+from beingh05_model.training.settings import DataSettings, OptimiserSettings, PackingSettings, TrainSettings
+from helpers import training_run
+from helpers.models import full, small
+from helpers.training_run import Made
+
+RUN = Path(training_run.__file__)
+
+
+def settings(output, **changes):
+    base = {
+        "model": full(mof=None, adapters=None),
+        "data": DataSettings(recipe="none", chunk={"steps": 4}),
+        "output": str(output),
+        "steps": 6,
+        "packing": PackingSettings(rows=2, tokens=120, held=1),
+        "optimiser": OptimiserSettings(rate=1e-3, warmup=2, ema=0.9),
+        "precision": "fp32",
+        "stage": 1,
+        "save_every": 3,
+        "log_every": 1,
+    }
+    return TrainSettings.model_validate({**base, **changes})
+
+
+def run(chosen, where, world=1, *arguments):
+    """Losses of a run; every rank is a process of its own."""
+    where.mkdir(exist_ok=True)
+    (where / "settings.json").write_text(chosen.model_dump_json())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = []
+    for rank in range(world):
+        environment = {
+            **os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu",
+        }  # fmt: skip
+        command = [sys.executable, RUN, where / "settings.json", where / "out.json", *arguments]
+        ranks.append(
+            subprocess.Popen(
+                [str(c) for c in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    said = [r.communicate(timeout=280)[0].decode() for r in ranks]
+    assert all(r.returncode == 0 for r in ranks), "\n".join(s[-3000:] for s in said)
+    return json.loads((where / "out.json").read_text())
+
+
+# ---- rows ---------------------------------------------------------------------------------------------------------
+
+
+def names(stream, count):
+    return [[e.name for e in stream.next().examples] for _ in range(count)]
+
+
+@settings_of_tests(max_examples=12)
+@given(stop=st.integers(0, 7), held=st.integers(0, 3))
+def test_a_stream_resumed_at_any_row_gives_the_same_rows(stop, held):
+    packing = PackingSettings(rows=2, tokens=60, held=held)
+    whole = names(RowStream(Made(), packing, 1, True), 8)
+    stream = RowStream(Made(), packing, 1, True)
+    first = names(stream, stop)
+    again = RowStream(Made(), packing, 1, True, StreamState(**json.loads(json.dumps(stream.state.as_dict()))))
+    assert first + names(again, 8 - stop) == whole
+
+
+def test_streams_share_the_positions_and_repeat_none():
+    packing = PackingSettings(rows=3, tokens=60, held=1)
+    seen = [n for s in range(3) for row in names(RowStream(Made(), packing, s, True), 12) for n in row]
+    assert len(seen) == len(set(seen))
+
+
+def test_a_sample_that_is_too_long_is_skipped_and_counted():
+    stream = RowStream(Made(), PackingSettings(rows=1, tokens=200, longest_sample=16), 0, True)
+    row = stream.next()
+    assert stream.state.skipped > 0
+    assert all(e.name.isdigit() for e in row.examples)  # only conversations are that short
+
+
+# ---- optimiser ----------------------------------------------------------------------------------------------------
+
+
+def test_the_rate_warms_up_and_falls_along_half_a_cosine():
+    chosen = OptimiserSettings(rate=1.0, last_rate=0.1, warmup=10)
+    rates = [rate_at(s, 110, chosen) for s in range(111)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == pytest.approx(1.0)
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[110] == pytest.approx(0.1)
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+@pytest.mark.parametrize("group", ["vision", "connector", "understanding", "action"])
+def test_a_frozen_group_is_exactly_its_parameters(group, tmp_path):
+    chosen = settings(tmp_path, freeze=(group,))
+    model = BeingH(chosen.model)
+    freeze(model, chosen)
+    still = {n for n, p in model.named_parameters() if not p.requires_grad}
+    assert still
+    expected = {
+        "vision": lambda n: n.startswith("vision."),
+        "connector": lambda n: n.startswith("connector."),
+        "understanding": lambda n: ".und." in n or "und_norm" in n or n.startswith(("text_head", "backbone.embed")),
+        "action": lambda n: n.startswith("backbone") and (".act." in n or "act_norm" in n or ".router." in n),
+    }[group]
+    assert still == {n for n, _ in model.named_parameters() if expected(n)}
+
+
+def test_the_first_action_layers_can_be_frozen(tmp_path):
+    chosen = settings(tmp_path, freeze_action_layers=1)
+    assert frozen("backbone.layers.0.act.q.weight", chosen)
+    assert not frozen("backbone.layers.1.act.q.weight", chosen)
+    assert not frozen("backbone.layers.0.und.q.weight", chosen)
+
+
+def test_norms_biases_and_embeddings_do_not_decay():
+    model = BeingH(small())
+    decaying, still = groups(model, OptimiserSettings(decay=0.1))
+    ids = {id(p) for p in still["params"]}
+    for name, parameter in model.named_parameters():
+        assert (id(parameter) in ids) == (parameter.dim() < 2 or "embed" in name or "position" in name), name
+    assert decaying["weight_decay"] == 0.1
+    assert still["weight_decay"] == 0.0
+
+
+def test_settings_that_do_not_fit_together_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no group 'llm'"):
+        settings(tmp_path, freeze=("llm",))
+    with pytest.raises(ValueError, match=r"chunk\.steps is 8"):
+        settings(tmp_path, data=DataSettings(recipe="none", chunk={"steps": 8}))
+    with pytest.raises(ValueError, match="extra"):
+        settings(tmp_path, zero=3)
+
+
+# ---- whole runs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Six steps on two ranks, ZeRO 1."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(settings(folder / "o"), folder, 2), folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_every_zero_stage_gives_the_same_losses(uninterrupted, stage, tmp_path):
+    found = run(settings(tmp_path / "o", stage=stage), tmp_path, 2)
+    assert np.allclose(found["losses"], uninterrupted[0]["losses"], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 3])
+def test_a_run_that_was_cut_off_goes_on_with_the_same_samples_and_losses(uninterrupted, stage, tmp_path):
+    chosen = settings(tmp_path / "o", stage=stage)
+    run(chosen, tmp_path, 2, "5")  # a checkpoint at 3; what came after it is lost
+    rest = run(chosen, tmp_path, 2, "resume")
+    assert rest["step"] == 6
+    assert np.allclose(rest["losses"], uninterrupted[0]["losses"][3:], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_one_rank_sees_what_two_saw(uninterrupted, tmp_path):
+    alone = run(settings(tmp_path / "o"), tmp_path, 1)
+    assert np.allclose(alone["losses"], uninterrupted[0]["losses"], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_carries_what_it_was_made_from_and_loads(uninterrupted):
+    folder = uninterrupted[1] / "o"
+    name = (folder / "latest").read_text().strip()
+    assert name == "step-0000006"
+    for ending in ("", "-ema"):
+        loaded = checkpoint.load(folder / (name + ending))
+        assert loaded.about["recipe"] == "made"
+        assert loaded.about["step"] == 6
+        assert loaded.about["settings"]["stage"] == 1
+    plain, average = (checkpoint.load(folder / (name + e)).model for e in ("", "-ema"))
+    moved = [not torch.equal(a, b) for a, b in zip(plain.parameters(), average.parameters(), strict=True)]
+    assert any(moved)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 7))
+    assert {"loss", "flow", "text", "motion", "data_s", "forward_s", "backward_s", "update_s"} <= lines[0].keys()
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="not found"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "beingh"}')
+    with pytest.raises(checkpoint.CheckpointError, match="released checkpoint is read with"):
+        checkpoint.load(tmp_path)

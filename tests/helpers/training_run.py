@@ -1,0 +1,51 @@
+"""A small training run as a process, for tests with several ranks and with kills.
+
+RANK=0 WORLD_SIZE=1 ... python training_run.py SETTINGS.json OUT.json [resume] [stop_after]
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from beingh05_model.network.model import BeingH
+from beingh05_model.sequence import tokenizer
+from beingh05_model.training.engine import process_group
+from beingh05_model.training.loop import train
+from beingh05_model.training.settings import TrainSettings
+from helpers.models import example, talk
+
+
+class Made:
+    """Examples of three kinds by position."""
+
+    def example(self, position: int):
+        kind = position % 3
+        if kind == 2:
+            return replace(talk(position), name=str(position))
+        return example(("metaworld", "human_hands")[kind], seed=position, motion=kind == 1)
+
+
+def main() -> int:
+    settings = TrainSettings.model_validate_json(Path(sys.argv[1]).read_text())
+    resume = "resume" in sys.argv[3:]
+    stop = next((int(a) for a in sys.argv[3:] if a.isdigit()), None)
+    torch.set_num_threads(1)
+    torch.manual_seed(settings.seed)
+    model = BeingH(settings.model)
+    words = tokenizer.small(["a cup"])
+    with process_group():
+        from torch import distributed as dist
+
+        done = train(settings, model, Made(), words, {"recipe": "made"}, resume=resume, stop_after=stop)
+        if dist.get_rank() == 0:
+            Path(sys.argv[2]).write_text(json.dumps({"step": done.step, "losses": done.losses}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
