@@ -21,6 +21,7 @@ from unihand_data.shards.rows import (
     RejectRow,
     SampleRow,
 )
+from unihand_data.space.slots import group_slice
 
 BITS = 12
 
@@ -100,6 +101,24 @@ def make_episode(name: str, media_id: str = "", *, frames: int = 30, rate: float
     return EpisodeRow(**values | changes)
 
 
+def hands_episode(media_id: str, **changes) -> EpisodeRow:
+    """Both hands 0.4 m before a still camera, 12 cm left and right of its axis, in the middle row of the picture."""
+    T, slots = 30, np.concatenate([np.arange(0, 6), np.arange(9, 15), np.arange(110, 200)]).astype(np.int16)
+    state = np.zeros((T, 200), np.float32)
+    state[:, group_slice("right_eef_position")] = [0.12, 0, 0.4]
+    state[:, group_slice("left_eef_position")] = [-0.12, 0, 0.4]
+    camera = CameraRow("ego", media_id, 96, 64, 30.0, intrinsics=np.array([80.0, 80, 47.5, 31.5]),
+                       poses=np.tile(np.eye(4, dtype=np.float32), (T, 1, 1)), pose_valid=np.ones(T, bool))  # fmt: skip
+    ones, none = np.ones(T, bool), np.zeros(T, bool)
+    values = {
+        "state_slots": slots, "action_slots": slots, "state": state[:, slots], "action": state[:, slots],
+        "state_mask": np.ones((T, len(slots)), bool), "action_mask": np.ones((T, len(slots)), bool),
+        "cameras": [camera],
+        "hands": [HandRow(s, "generic_v1", "t", np.ones(T, np.float32), ones, none) for s in ("left", "right")],
+    }  # fmt: skip
+    return make_episode("hands", **values | changes)
+
+
 def make_samples(episode: EpisodeRow, stride: int = 5) -> list[SampleRow]:
     out = []
     for task in ("motion_generation", "motion_continuation", "motion_description"):
@@ -125,6 +144,7 @@ class Make:
     encode = staticmethod(encode)
     media = staticmethod(make_media)
     episode = staticmethod(make_episode)
+    hands = staticmethod(hands_episode)
     samples = staticmethod(make_samples)
     reject = staticmethod(make_reject)
 

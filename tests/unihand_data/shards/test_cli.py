@@ -12,32 +12,12 @@ from unihand_data import cli
 from unihand_data.commands.rerun_recording import slot_curves, wrist_paths
 from unihand_data.shards import manifest as mf
 from unihand_data.shards import staging, writer
-from unihand_data.shards.rows import CameraRow, HandRow
 from unihand_data.shards.store import Store
-from unihand_data.space.slots import group_slice
-
-
-def hands_episode(make, media_id, **changes):
-    """Both hands 0.4 m before a still camera, 12 cm left and right of its axis, in the middle row of the picture."""
-    T, slots = 30, np.concatenate([np.arange(0, 6), np.arange(9, 15), np.arange(110, 200)]).astype(np.int16)
-    state = np.zeros((T, 200), np.float32)
-    state[:, group_slice("right_eef_position")] = [0.12, 0, 0.4]
-    state[:, group_slice("left_eef_position")] = [-0.12, 0, 0.4]
-    camera = CameraRow("ego", media_id, 96, 64, 30.0, intrinsics=np.array([80.0, 80, 47.5, 31.5]),
-                       poses=np.tile(np.eye(4, dtype=np.float32), (T, 1, 1)), pose_valid=np.ones(T, bool))  # fmt: skip
-    ones, none = np.ones(T, bool), np.zeros(T, bool)
-    values = {
-        "state_slots": slots, "action_slots": slots, "state": state[:, slots], "action": state[:, slots],
-        "state_mask": np.ones((T, len(slots)), bool), "action_mask": np.ones((T, len(slots)), bool),
-        "cameras": [camera],
-        "hands": [HandRow(s, "generic_v1", "t", np.ones(T, np.float32), ones, none) for s in ("left", "right")],
-    }  # fmt: skip
-    return make.episode("hands", **values | changes)
 
 
 @pytest.fixture
 def shard(tmp_path, make, clip):
-    e = hands_episode(make, clip.media_id)
+    e = make.hands(clip.media_id)
     staging.write_part(
         tmp_path / "st", [e], [clip], make.samples(e), [make.reject("x"), make.reject("y", reason="budget")]
     )
@@ -71,7 +51,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(tmp_path, shard, 
 
 
 def test_view_draws_the_hands_where_the_camera_sees_them(tmp_path, shard, make, clip, capsys):
-    episode = hands_episode(make, clip.media_id).episode_id
+    episode = make.hands(clip.media_id).episode_id
     assert cli.main(["view", shard]) == 0
     assert episode in capsys.readouterr().out
     out = tmp_path / "o.mp4"
@@ -97,7 +77,7 @@ def entities(path) -> dict[str, int]:
 
 def test_a_rerun_recording_has_video_skeletons_wrist_paths_and_a_curve_per_slot_group(tmp_path, shard, make, clip):
     pytest.importorskip("rerun")
-    row = hands_episode(make, clip.media_id)
+    row = make.hands(clip.media_id)
     assert cli.main(["view", shard, row.episode_id, "--rerun", "--out", str(tmp_path / "o.rrd")]) == 0
     found = entities(tmp_path / "o.rrd")
     groups = [f"{side}_{part}" for side in ("right", "left") for part in ("eef_position", "eef_rotation", "theta")]
@@ -109,7 +89,7 @@ def test_a_rerun_recording_has_video_skeletons_wrist_paths_and_a_curve_per_slot_
 
 
 def test_a_wrist_path_is_broken_where_its_position_is_masked_and_a_curve_has_a_gap(make, clip):
-    row = hands_episode(make, clip.media_id)
+    row = make.hands(clip.media_id)
     row.state_mask[10:12, :3] = False
     row.state_mask[:, 6:9] = False
     paths = wrist_paths(row)
@@ -124,7 +104,7 @@ def test_a_wrist_path_is_broken_where_its_position_is_masked_and_a_curve_has_a_g
 
 def test_a_path_that_cannot_be_used_is_one_sentence_and_code_2(tmp_path, shard, make, clip, capsys):
     (tmp_path / "film.mp4").write_bytes(b"x")
-    episode = hands_episode(make, clip.media_id).episode_id
+    episode = make.hands(clip.media_id).episode_id
     for command in (
         ["inspect", str(tmp_path / "film.mp4")],
         ["validate", str(tmp_path / "film.mp4")],
@@ -139,7 +119,7 @@ def test_a_path_that_cannot_be_used_is_one_sentence_and_code_2(tmp_path, shard, 
 
 def test_view_makes_the_folder_it_writes_to(tmp_path, shard, make, clip):
     out = tmp_path / "new" / "folder" / "x.mp4"
-    assert cli.main(["view", shard, hands_episode(make, clip.media_id).episode_id, "--out", str(out)]) == 0
+    assert cli.main(["view", shard, make.hands(clip.media_id).episode_id, "--out", str(out)]) == 0
     assert out.is_file()
 
 
@@ -159,3 +139,12 @@ def test_retry_lists_rejects_and_forgets_the_chosen(shard, capsys):
     assert "1 rejects dropped" in capsys.readouterr().out
     assert cli.main(["inspect", shard, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rejects"]["by_reason"] == {"jitter": 1}
+
+
+def test_retry_of_an_item_that_was_not_rejected_is_refused_by_name_and_forgets_nothing(shard, capsys):
+    assert cli.main(["retry", shard, "--item", "x", "nope"]) == 2
+    said = capsys.readouterr()
+    assert "nope is no rejected item" in said.err
+    assert said.out == ""
+    assert cli.main(["retry", shard]) == 0
+    assert "jitter: 1" in capsys.readouterr().out

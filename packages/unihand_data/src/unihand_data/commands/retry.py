@@ -29,6 +29,9 @@ def retry(
         reason: reasons to take again.
         item: input items (ids as listed) to take again.
         limit: items listed per reason.
+
+    Raises:
+        ShardError: a reason that does not exist, an item that was not rejected; nothing is forgotten then.
     """
     store = Store(directory)
     manifest = mf.need(store)
@@ -38,10 +41,15 @@ def retry(
     if not reason and not item:
         _list(store, manifest, limit)
         return 0
-    columns, chosen = ["item", "reason"], set[str]()
+    columns, chosen, never = ["item", "reason"], set[str](), set(item or ())
     for batch in parquet_files.batches(store, manifest.rejects, columns):
-        pairs = zip(*(batch[c].to_pylist() for c in columns))
+        pairs = list(zip(*(batch[c].to_pylist() for c in columns)))
+        never -= {i for i, _ in pairs}
         chosen |= {i for i, r in pairs if (not reason or r in reason) and (not item or i in item)}
+    if never:
+        raise ShardError(
+            f"{store.url}: {', '.join(sorted(never))} is no rejected item; `unihand retry {directory}` lists them"
+        )
     if not chosen:
         sys.stdout.write("nothing of this was rejected\n")
         return 0

@@ -46,7 +46,7 @@ class ShardDir:
 
     def take(self, table: str, rows: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """A few rows by number."""
-        return self._table(table).take(list(rows), columns=list(columns)).to_pylist()
+        return tables.take(self._table(table), rows, columns).to_pylist()
 
     def samples(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Batches of the training index in its order."""

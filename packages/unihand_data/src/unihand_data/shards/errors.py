@@ -17,3 +17,14 @@ class CommitRefused(ShardError):
 
 class MediaDamaged(ShardError):
     """Stored video or image bytes do not decode to the frames their row announces; names the media id."""
+
+
+class TableDamaged(ShardError):
+    """A file of a Lance table cannot be read; ``table`` and ``file`` say which, the message the mend too."""
+
+    def __init__(self, table: str, file: str, message: str):
+        super().__init__(message)
+        self.table, self.file, self.message = table, file, message
+
+    def __reduce__(self):  # three arguments do not pickle by themselves; worker processes need it
+        return (TableDamaged, (self.table, self.file, self.message))

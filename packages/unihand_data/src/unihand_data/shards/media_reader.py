@@ -21,6 +21,8 @@ from unihand_data.shards.rows import MediaRow
 
 #: a blob of at most this size is read at once; a larger one is read where the decoder seeks
 WHOLE_BLOB_BYTES = 8 << 20
+#: what Lance raises, through the decoder, where the bytes of a large blob cannot be read
+FILE_ERRORS = (OSError, ValueError, RuntimeError)
 
 
 class MediaDecoder:
@@ -41,7 +43,7 @@ class MediaDecoder:
         try:
             self._container = av.open(file)
             self._stream = self._container.streams.video[0]
-        except (av.FFmpegError, IndexError) as error:
+        except (av.FFmpegError, IndexError, *FILE_ERRORS) as error:
             raise MediaDamaged(f"media {row.media_id}: cannot be opened as {row.kind}: {error}") from error
         self._stream.codec_context.thread_type = "NONE"
         self._stream.codec_context.thread_count = 1
@@ -93,7 +95,7 @@ class MediaDecoder:
             ticks = self._origin + round(wanted / self._tick) if self._tick else 0
             try:
                 self._container.seek(int(ticks), stream=self._stream, backward=True)
-            except av.FFmpegError as error:
+            except (av.FFmpegError, *FILE_ERRORS) as error:
                 raise MediaDamaged(f"media {self.row.media_id}: cannot seek to frame {number}: {error}") from error
         self._frames = self._container.decode(self._stream)
 
@@ -111,7 +113,7 @@ class MediaDecoder:
                     return frame
                 if at > number:
                     return None
-        except av.FFmpegError as error:
+        except (av.FFmpegError, *FILE_ERRORS) as error:
             self._frames = None
             raise MediaDamaged(f"media {self.row.media_id}: does not decode near frame {number}: {error}") from error
         self._next = -1

@@ -19,6 +19,7 @@ import pyarrow as pa
 from unihand_data.shards import codec, parquet_files, schema, tables
 from unihand_data.shards import manifest as mf
 from unihand_data.shards import window as w
+from unihand_data.shards.damage import reading
 from unihand_data.shards.errors import MediaDamaged, ShardError
 from unihand_data.shards.guard import use_lance
 from unihand_data.shards.id_index import IdIndex
@@ -163,9 +164,10 @@ class ShardReader:
 
     def conversation(self, conversation_id: str) -> ConversationRow:
         """Raises ``ShardError`` when there is no such conversation."""
-        use_lance()
+        dataset = self._tables["conversations"]
         row = self.numbers("conversations").find(conversation_id, "conversation")
-        return codec.conversation_from_record(next(iter(codec.records(self._tables["conversations"].take([row])))))
+        with reading(dataset, [row]):
+            return codec.conversation_from_record(next(iter(codec.records(tables.take(dataset, [row])))))
 
     def media(self, media_id: str) -> MediaRow:
         """The media row without its bytes."""
@@ -173,12 +175,13 @@ class ShardReader:
 
     def media_rows(self, media_ids: Collection[str]) -> dict[str, MediaRow]:
         """As :meth:`media`, many in one request. The last some thousand are kept."""
-        use_lance()
         missing = sorted(i for i in media_ids if i not in self._media)
         if missing:
+            dataset = self._tables["media"]
             rows = [self.numbers("media").find(i, "media") for i in missing]
-            found = codec.records(self._tables["media"].take(rows, columns=_INFO))
-            self._media |= {i: codec.media_from_record(record) for i, record in zip(missing, found)}
+            with reading(dataset, rows):
+                found = codec.records(tables.take(dataset, rows, _INFO))
+                self._media |= {i: codec.media_from_record(record) for i, record in zip(missing, found)}
         out = {i: self._media[i] for i in media_ids}
         while len(self._media) > MEDIA_ROWS_KEPT:
             self._media.popitem(last=False)
@@ -197,10 +200,11 @@ class ShardReader:
 
     def media_contents(self, media_ids: Sequence[str]) -> Iterator[bytes]:
         """As :meth:`media_bytes`, located in one request and read one after the other."""
-        use_lance()
         rows = [self.numbers("media").find(i, "media") for i in media_ids]
-        for blob in self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=rows) if rows else ():
-            yield blob.readall()
+        for row, blob in zip(rows, tables.blobs(self._tables["media"], rows)):
+            with reading(self._tables["media"], [row]):
+                content = blob.readall()
+            yield content
 
     def frames(
         self, media_id: str, numbers: Sequence[int], size: int | tuple[int, int] | None = None
@@ -291,8 +295,12 @@ class ShardReader:
 
     def _read_ahead(self, media_ids: list[str]) -> None:
         rows = [self.numbers("media").find(m, "media") for m in media_ids]
-        blobs = self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=rows) if rows else []
-        self._files_ahead = {m: open_blob(b) for m, b in zip(media_ids, blobs)}
+        blobs = tables.blobs(self._tables["media"], rows)
+        self._files_ahead = {m: self._open_blob(row, b) for m, row, b in zip(media_ids, rows, blobs)}
+
+    def _open_blob(self, row: int, blob: Any) -> Any:
+        with reading(self._tables["media"], [row]):
+            return open_blob(blob)
 
     def _decode_alone(self, media_id: str, numbers: list[int], size: tuple[int, int] | None) -> dict[int, np.ndarray]:
         cache = DecoderCache(1, self._open_media)
@@ -307,8 +315,10 @@ class ShardReader:
         missing = [i for i in dict.fromkeys(ids) if i not in out]
         if missing:
             rows = [self.numbers("episodes").find(i, "episode") for i in missing]
-            for i, record in zip(missing, codec.records(self._tables["episodes"].take(rows))):
-                out[i] = self._episodes[i] = codec.episode_from_record(record)
+            dataset = self._tables["episodes"]
+            with reading(dataset, rows):
+                for i, record in zip(missing, codec.records(tables.take(dataset, rows))):
+                    out[i] = self._episodes[i] = codec.episode_from_record(record)
         for i in out:
             self._episodes.move_to_end(i)
         while len(self._episodes) > self._cache_episodes:
@@ -319,7 +329,7 @@ class ShardReader:
         file = self._files_ahead.pop(media_id, None)
         if file is None:
             row = self.numbers("media").find(media_id, "media")
-            file = open_blob(self._tables["media"].take_blobs(schema.BLOB_COLUMN, indices=[row])[0])
+            file = self._open_blob(row, tables.blobs(self._tables["media"], [row])[0])
         return self.media(media_id), file
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from unihand_data.shards import schema
-from unihand_data.shards.errors import ShardError
+from unihand_data.shards.damage import MEND, is_panic, reading, reason
+from unihand_data.shards.errors import ShardError, TableDamaged
 from unihand_data.shards.guard import use_lance
 from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.store import Store
@@ -27,16 +28,23 @@ def open_table(store: Store, table: str, *, version: int | str | None = None) ->
     """The ``lance.LanceDataset``; ``version`` may be a tag.
 
     Raises:
-        ShardError: it does not exist or cannot be opened.
+        ShardError: it does not exist, or ``TableDamaged``: it is there and cannot be opened.
     """
     use_lance()
     import lance
 
+    uri = store.uri(f"{table}.lance")
+    at = f" at {version}" if version is not None else ""
     try:
-        return lance.dataset(store.uri(f"{table}.lance"), version=version, storage_options=lance_options(store))
-    except (ValueError, OSError) as error:
-        at = f" at {version}" if version is not None else ""
-        raise ShardError(f"{store.url}: table {table}{at} cannot be opened: {error}") from error
+        return lance.dataset(uri, version=version, storage_options=lance_options(store))
+    except BaseException as error:
+        what = f"{store.url}: table {table}{at} cannot be opened: {reason(error)}"
+        if not store.exists(f"{table}.lance/_versions") and isinstance(error, Exception):
+            raise ShardError(what) from error
+        if isinstance(error, (ValueError, OSError, RuntimeError)) or is_panic(error):
+            file = f"{uri}/_versions"
+            raise TableDamaged(table, file, f"{what} ({file}). {MEND}") from error
+        raise
 
 
 def ensure_table(store: Store, table: str) -> Any:
@@ -73,11 +81,62 @@ def id_index(dataset: Any, column: str) -> IdIndex:
 def batches(
     dataset: Any, columns: Sequence[str], *, where: str | None = None, rows: int = 8192
 ) -> Iterator[pa.RecordBatch]:
-    """Some columns in row order, at most ``rows`` rows at a time; columns as wide as trajectories need few rows."""
+    """Some columns in row order, at most ``rows`` rows at a time; columns as wide as trajectories need few rows.
+
+    Raises:
+        TableDamaged: names the file.
+    """
     use_lance()
-    yield from dataset.scanner(
-        columns=list(columns), filter=where, batch_size=rows, batch_readahead=2, fragment_readahead=1
-    ).to_batches()
+    with reading(dataset, columns=columns):
+        scanned = iter(
+            dataset.scanner(
+                columns=list(columns), filter=where, batch_size=rows, batch_readahead=2, fragment_readahead=1
+            ).to_batches()
+        )
+    while True:
+        with reading(dataset, columns=columns):
+            if (batch := next(scanned, None)) is None:
+                return
+            batch.validate(full=True)  # offsets of a damaged page would be followed out of their buffer
+        yield batch
+
+
+def take(dataset: Any, rows: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows by number, in the order asked for; ``columns`` None takes all.
+
+    Raises:
+        TableDamaged: names the file.
+    """
+    use_lance()
+    with reading(dataset, rows):
+        found = dataset.take(list(rows), columns=None if columns is None else list(columns))
+        found.validate(full=True)
+        return found
+
+
+def blobs(dataset: Any, rows: Sequence[int]) -> list[Any]:
+    """The blob files of media rows by number. Reading one may raise as well: do it within ``damage.reading``.
+
+    Raises:
+        TableDamaged: names the file.
+    """
+    use_lance()
+    if not len(rows):
+        return []
+    with reading(dataset, rows):
+        return dataset.take_blobs(schema.BLOB_COLUMN, indices=list(rows))
+
+
+def count(dataset: Any) -> int:
+    """Rows. Raises ``TableDamaged``."""
+    with reading(dataset):
+        return dataset.count_rows()
+
+
+def tags(dataset: Any) -> dict[str, Any]:
+    """The tags there are. Raises ``TableDamaged``."""
+    with reading(dataset):
+        return dataset.tags.list()
 
 
 def lance_options(store: Store) -> dict[str, str] | None:

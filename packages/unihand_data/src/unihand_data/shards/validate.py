@@ -21,12 +21,13 @@ from unihand_data.errors import Reason
 from unihand_data.ids import hash_bytes
 from unihand_data.shards import codec, parquet_files, schema, tables
 from unihand_data.shards import manifest as mf
-from unihand_data.shards.errors import MediaDamaged, RowError, ShardError
+from unihand_data.shards.errors import MediaDamaged, ShardError, TableDamaged
 from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.reader import BLOBS_AT_ONCE, ShardReader
 from unihand_data.shards.rows import EpisodeRow
 from unihand_data.shards.store import Store
 from unihand_data.shards.validate_samples import EpisodeFacts, check_samples, repeated_samples
+from unihand_data.shards.validate_tables import check_counts, check_tables
 from unihand_data.shards.window import frame_number
 
 #: twins agree to this; estimated numbers of a row agree between runs to 1e-4
@@ -57,18 +58,23 @@ def validate(
 
 
 def _problems(store: Store, manifest: mf.Manifest, decode: bool) -> Iterator[str]:
+    """A damaged file is one problem; what does not need its table is checked all the same."""
     with ShardReader(store.url, storage_options=store.storage_options, cache_episodes=64) as reader:
-        yield from _ids_and_counts(reader)
-        if not any(reader.numbers("episodes").repeated()):
+        lost: dict[str, ShardError] = {}
+        yield from check_tables(reader, lost)
+        yield from check_counts(reader, lost)
+        if "episodes" not in lost and not any(reader.numbers("episodes").repeated()):
             facts = EpisodeFacts(reader.numbers("episodes"))
-            yield from _episodes(reader, facts)
-            yield from repeated_samples(store, manifest.samples)
+            try:
+                yield from _episodes(reader, facts, with_media="media" not in lost)
+            except TableDamaged as error:
+                lost[error.table] = error
+                yield str(error)
+        if not lost.keys() & {"episodes", "conversations"} and not any(reader.numbers("episodes").repeated()):
             yield from check_samples(store, manifest.samples, facts, reader.numbers("conversations"))
-        for batch in tables.batches(tables.open_table(store, "media"), ["media_id"], rows=BLOBS_AT_ONCE):
-            ids = batch["media_id"].to_pylist()
-            reader.media_rows(ids)
-            for media_id, content in zip(ids, reader.media_contents(ids)):
-                yield from _media(reader, media_id, content, decode)
+        yield from repeated_samples(store, manifest.samples)
+        if "media" not in lost:
+            yield from _all_media(reader, decode)
     vocabulary = {str(r) for r in Reason}
     for file in manifest.rejects:
         unknown: set[str] = set()
@@ -77,49 +83,8 @@ def _problems(store: Store, manifest: mf.Manifest, decode: bool) -> Iterator[str
         yield from (f"{file.name}: reason {r!r} is not in the vocabulary" for r in sorted(unknown))
 
 
-def _ids_and_counts(reader: ShardReader) -> Iterator[str]:
-    store, manifest = reader.store, reader.manifest
-    found: Counter[str] = Counter({"episodes": 0, "mirrored": 0})
-    for table, column in tables.TABLES.items():
-        dataset = tables.open_table(store, table)
-        missing = [f.name for f in tables.table_schema(table) if f.name not in dataset.schema.names]
-        if missing:
-            yield f"table {table} lacks the columns {', '.join(missing)}"
-            continue
-        for row, n in reader.numbers(table).repeated():
-            name = dataset.take([row], columns=[column])[column][0]
-            yield f"{table}: {column} {name} occurs {n} times"
-        if dataset.version != manifest.tables[table]:
-            yield f"table {table} is at version {dataset.version}, the manifest says {manifest.tables[table]}"
-        for tag in manifest.tags:
-            if tag.name not in dataset.tags.list():
-                yield f"table {table} lacks the tag {tag.name}; run the job's commit again"
-    for batch in tables.batches(tables.open_table(store, "episodes"), ["parent_id"]):
-        twins = sum(map(bool, batch["parent_id"].to_pylist()))
-        found.update(episodes=batch.num_rows - twins, mirrored=twins)
-    found["media"] = tables.open_table(store, "media").count_rows()
-    found["conversations"] = tables.open_table(store, "conversations").count_rows()
-    for folder in ("samples", "rejects"):
-        listed = getattr(manifest, folder)
-        found[folder] = 0
-        for file in listed:
-            with parquet_files.open_file(store, file.name) as source:
-                rows = source.metadata.num_rows
-            found[folder] += rows
-            if rows != file.rows:
-                yield f"{file.name} has {rows} rows, the manifest says {file.rows}"
-        extra = set(store.names(folder, ".parquet")) - {f.name for f in listed}
-        yield from (f"{name} is not listed in the manifest" for name in sorted(extra))
-    for name, n in found.items():
-        if manifest.counts.get(name) != n:
-            yield f"the manifest counts {manifest.counts.get(name)} {name}, there are {n}"
-    i = manifest.inputs
-    if i.get("inputs", 0) != i.get("written", 0) + i.get("rejected", 0):
-        yield f"inputs {i.get('inputs')} are not written {i.get('written')} + rejected {i.get('rejected')}"
-
-
-def _episodes(reader: ShardReader, facts: EpisodeFacts) -> Iterator[str]:
-    """Every episode in row order; fills in ``facts`` of the valid ones."""
+def _episodes(reader: ShardReader, facts: EpisodeFacts, *, with_media: bool) -> Iterator[str]:
+    """Every episode in row order; fills in ``facts`` of the valid ones. ``with_media`` False: that table is lost."""
     first_split, recordings = [], []
     for batch in reader.episode_batches(["recording_id", "split"]):
         first_split.append(np.array([facts.code(s) for s in batch["split"].to_pylist()], np.int8))
@@ -129,13 +94,13 @@ def _episodes(reader: ShardReader, facts: EpisodeFacts) -> Iterator[str]:
     words = {code: word for word, code in facts.splits.items()}
     number = 0
     for batch in reader.episode_batches(schema.EPISODES.names, rows=EPISODES_AT_ONCE):
-        _read_ahead(reader, batch)
+        _read_ahead(reader, batch, with_media)
         for record in codec.records(batch):
             who = f"episode {record['episode_id']}"
             try:
                 row = reader.remember(codec.episode_from_record(record))
                 codec.episode_to_record(row)  # shapes, words, masks against values, increasing timestamps
-            except (RowError, ValueError) as error:
+            except (ShardError, ValueError, TypeError, OverflowError) as error:
                 yield str(error) if record["episode_id"] in str(error) else f"{who}: {error}"
             else:
                 facts.frames[number], facts.sentences[number] = row.frames, len(row.language)
@@ -143,25 +108,27 @@ def _episodes(reader: ShardReader, facts: EpisodeFacts) -> Iterator[str]:
                 other = words[int(splits[row_of.find(row.recording_id, "recording")])]
                 if row.split != other:
                     yield f"{who}: split {row.split}, but other clips of recording {row.recording_id} are in {other}"
-                yield from _episode(reader, row)
+                yield from _episode(reader, row, with_media)
             number += 1
 
 
-def _read_ahead(reader: ShardReader, batch: pa.RecordBatch) -> None:
+def _read_ahead(reader: ShardReader, batch: pa.RecordBatch, with_media: bool) -> None:
     """Media and parents that the rows refer to, as far as they are there: in two requests instead of two a row."""
     media = batch["cameras"].flatten().field("media_id").drop_null().unique()
-    reader.media_rows(media.filter(pa.array(reader.numbers("media").rows(media) >= 0)).to_pylist())
+    # A row that cannot be read is named where it is needed.
+    if with_media:
+        with contextlib.suppress(ShardError):
+            reader.media_rows(media.filter(pa.array(reader.numbers("media").rows(media) >= 0)).to_pylist())
     parents = batch["parent_id"].unique()
-    # A parent that cannot be read is named where it is needed.
     with contextlib.suppress(ShardError, ValueError):
         reader.episodes(parents.filter(pa.array(reader.numbers("episodes").rows(parents) >= 0)).to_pylist())
 
 
-def _episode(reader: ShardReader, row: EpisodeRow) -> Iterator[str]:
+def _episode(reader: ShardReader, row: EpisodeRow, with_media: bool) -> Iterator[str]:
     who, episode_id = f"episode {row.episode_id}", row.episode_id
     views = Counter(c.view for c in row.cameras)
     yield from (f"{who}: view {v} occurs {n} times" for v, n in views.items() if n > 1)
-    for camera in row.cameras:
+    for camera in row.cameras if with_media else ():
         try:
             media = reader.media(camera.media_id)
             for t in (row.timestamps[0], row.timestamps[-1]):
@@ -241,6 +208,36 @@ def _difference(a: np.ndarray, b: np.ndarray, mask: np.ndarray, slots: np.ndarra
                 turn = Rotation.from_rotvec(a[seen][:, columns]) * Rotation.from_rotvec(b[seen][:, columns]).inv()
                 plain[seen, columns[0]] = turn.magnitude()
     return float(plain.max(initial=0.0))
+
+
+def _all_media(reader: ShardReader, decode: bool) -> Iterator[str]:
+    """A file that cannot be read is told once, with the first of its media, however many it holds."""
+    told: set[str] = set()
+    for batch in tables.batches(tables.open_table(reader.store, "media"), ["media_id"], rows=BLOBS_AT_ONCE):
+        ids = batch["media_id"].to_pylist()
+        for media_id, content in zip(ids, _contents(reader, ids)):
+            if not isinstance(content, TableDamaged):
+                yield from _media(reader, media_id, content, decode)
+            elif content.file not in told:
+                told.add(content.file)
+                yield f"media {media_id}: {content}"
+
+
+def _contents(reader: ShardReader, media_ids: list[str]) -> Iterator[bytes | TableDamaged]:
+    """Bytes of each, or why they cannot be read: together where all can, else one by one."""
+    done = 0
+    try:
+        reader.media_rows(media_ids)
+        for content in reader.media_contents(media_ids):
+            yield content
+            done += 1
+    except TableDamaged:
+        for media_id in media_ids[done:]:
+            try:
+                reader.media(media_id)
+                yield reader.media_bytes(media_id)
+            except TableDamaged as error:
+                yield error
 
 
 def _media(reader: ShardReader, media_id: str, content: bytes, decode: bool) -> Iterator[str]:

@@ -173,12 +173,12 @@ def _begin(
 def _finish(out: Store, manifest: mf.Manifest, inputs: dict[str, int] | None, run_id: str) -> str | None:
     """Counts and the tag's entry, then the manifest as ``committed``. Returns the name of a new tag."""
     twins, manifest.licences = _licences(out)
-    episodes = tables.open_table(out, "episodes").count_rows()
+    episodes = tables.count(tables.open_table(out, "episodes"))
     manifest.counts = {
         "episodes": episodes - twins,
         "mirrored": twins,
-        "media": tables.open_table(out, "media").count_rows(),
-        "conversations": tables.open_table(out, "conversations").count_rows(),
+        "media": tables.count(tables.open_table(out, "media")),
+        "conversations": tables.count(tables.open_table(out, "conversations")),
         "samples": sum(f.rows for f in manifest.samples),
         "rejects": sum(f.rows for f in manifest.rejects),
     }
@@ -191,7 +191,7 @@ def _finish(out: Store, manifest: mf.Manifest, inputs: dict[str, int] | None, ru
         again = sum(t.run_id == run_id for t in manifest.tags)
         tag = f"run-{run_id}" + (f".{again + 1}" if again else "")
         manifest.tags.append(mf.Tag(tag, run_id, state))
-    manifest.state, manifest.run_id = "committed", ""
+    manifest.state, manifest.run_id = "committed", manifest.tags[-1].run_id
     mf.write(out, manifest)
     return tag
 
@@ -221,7 +221,7 @@ def derived_inputs(out: Store, manifest: mf.Manifest) -> dict[str, int]:
     for batch in parquet_files.batches(out, manifest.rejects, ["item"]):
         lost.append(_distinct(batch["item"]))
     items = np.unique(np.concatenate(written))
-    done = len(items) + tables.open_table(out, "conversations").count_rows()
+    done = len(items) + tables.count(tables.open_table(out, "conversations"))
     rejected = len(np.setdiff1d(np.concatenate(lost), items))
     return {
         "inputs": done + rejected,
@@ -240,7 +240,7 @@ def _tag(out: Store, manifest: mf.Manifest) -> None:
     """Every tag of the manifest exists in every table; a crash may have left some out."""
     for table in tables.TABLES:
         dataset = tables.open_table(out, table)
-        have = dataset.tags.list()
+        have = tables.tags(dataset)
         for tag in manifest.tags:
             if tag.name not in have:
                 dataset.tags.create(tag.name, tag.state[table])
