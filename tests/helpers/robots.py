@@ -31,6 +31,19 @@ def opened(folder: Path, dataset: str | None = None, number: int = 0) -> Any:
     return source.open(next(islice(source.items(), number, None)))[1]
 
 
+def outcomes(folder: Path, dataset: str | None = None) -> list[Any]:
+    """Of every item of a folder: its episode, or the reject in its place."""
+    source = open_robot(str(folder), dataset)
+    out: list[Any] = []
+    for item in source.items():
+        try:
+            out.append(source.open(item)[1])
+        except Reject as reject:
+            assert reject.level == "item"
+            out.append(reject)
+    return out
+
+
 def edited(folder: Path, name: str, change: Any, **more: Any) -> Path:
     """A generated HDF5 set of one episode whose members ``change`` altered; its folder."""
     generate(name, folder, episodes=1, seed=1, edit=change, **more)

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from unihand_data.errors import DatasetRefused, Reason, Reject
+from helpers.robots import outcomes
+from unihand_data.errors import DatasetRefused, Reason
 from unihand_data.sources.listing import list_files
 from unihand_data.sources.robot.generate.lerobot_drift import BASE, DRIFTS, STATE, VIEW, write_drift
 from unihand_data.sources.robot.generate.lerobot_sets import generate
@@ -22,19 +23,6 @@ STEPS = 12
 def found_of(folder):
     (found,) = find(str(folder), list_files(str(folder)))
     return found
-
-
-def opened(folder, dataset=None):
-    """Every episode, or the Reject in its place."""
-    source = open_robot(str(folder), dataset)
-    out = []
-    for item in source.items():
-        try:
-            out.append(source.open(item)[1])
-        except Reject as reject:
-            out.append(reject)
-    assert all(r.level == "item" for r in out if isinstance(r, Reject))
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +42,7 @@ def drifted(tmp_path_factory):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_episode_comes_back_as_it_was_written(tmp_path, version):
     motions = generate(BASE, tmp_path, seed=5, episodes=3, steps=STEPS, version=version)
-    episodes = opened(tmp_path)
+    episodes = outcomes(tmp_path)
     assert [e.steps for e in episodes] == [STEPS] * 3
     for i, (e, (right, _)) in enumerate(zip(episodes, motions)):
         np.testing.assert_array_equal(e.columns[STATE][:, :7], right.joints.astype(np.float32))
@@ -71,7 +59,7 @@ def test_the_same_numbers_have_the_same_identity_in_every_version(tmp_path):
     ids = []
     for version in VERSIONS:
         generate(BASE, tmp_path / version, steps=STEPS, version=version)
-        ids.append([e.content_id for e in opened(tmp_path / version)])
+        ids.append([e.content_id for e in outcomes(tmp_path / version)])
     assert ids[0] == ids[1] == ids[2]
     assert len(set(ids[0])) == 2
 
@@ -98,7 +86,7 @@ def test_names_for_another_number_of_columns_are_refused_in_one_sentence(drifted
 
 
 def test_names_that_do_not_fit_side_information_do_not_refuse_the_set(drifted):
-    assert len(opened(drifted("names_mismatch_elsewhere"))) == 2
+    assert len(outcomes(drifted("names_mismatch_elsewhere"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -106,7 +94,7 @@ def test_names_that_do_not_fit_side_information_do_not_refuse_the_set(drifted):
 )
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])
 def test_harmless_departures_change_nothing(drifted, name, version):
-    plain, changed = opened(drifted("plain", version)), opened(drifted(name, version))
+    plain, changed = outcomes(drifted("plain", version)), outcomes(drifted(name, version))
     assert [e.content_id for e in plain] == [e.content_id for e in changed]
     assert [list(e.views) for e in plain] == [list(e.views) for e in changed]
 
@@ -115,12 +103,12 @@ def test_a_set_without_robot_type_is_refused_but_taken_when_a_person_names_it(dr
     folder = drifted("robot_type_null")
     with pytest.raises(DatasetRefused, match="robot type unknown"):
         open_robot(str(folder))
-    assert len(opened(folder, BASE)) == 2
+    assert len(outcomes(folder, BASE)) == 2
     assert "unsure of" in proposal(found_of(folder))
 
 
 def test_a_declared_camera_without_files_costs_a_row_per_episode(drifted):
-    for e in opened(drifted("view_without_files")):
+    for e in outcomes(drifted("view_without_files")):
         (loss,) = e.losses
         assert (loss.level, loss.reason) == ("row", Reason.MISSING_FILE)
         assert "camera_1_declared" in loss.message
@@ -128,7 +116,7 @@ def test_a_declared_camera_without_files_costs_a_row_per_episode(drifted):
 
 
 def test_a_camera_missing_from_one_episode_costs_that_one(drifted):
-    first, second = opened(drifted("view_of_one_episode_gone"))
+    first, second = outcomes(drifted("view_of_one_episode_gone"))
     assert first.losses == []
     assert [loss.reason for loss in second.losses] == [Reason.MISSING_FILE]
     assert list(second.views) == [VIEW]
@@ -137,7 +125,7 @@ def test_a_camera_missing_from_one_episode_costs_that_one(drifted):
 @pytest.mark.parametrize("name", ["timestamp_float64", "timestamp_from_one_period", "timestamp_global"])
 @pytest.mark.parametrize("version", ["v2.0", "v3.0"])
 def test_times_count_from_the_first_step(drifted, name, version):
-    for e in opened(drifted(name, version)):
+    for e in outcomes(drifted(name, version)):
         np.testing.assert_allclose(e.timestamps, np.arange(STEPS) / 20, atol=1e-4)
         assert e.views[VIEW].t0 == (e.facts["episode_index"] * STEPS / 20 if version == "v3.0" else 0.0)
 
@@ -146,7 +134,7 @@ def test_times_count_from_the_first_step(drifted, name, version):
     ("name", "words"), [("timestamp_resets", "goes from 0.3 to 0.05 s at step 7"), ("timestamp_gaps", "or gaps")]
 )
 def test_a_clock_that_does_not_advance_rejects_the_episode(drifted, name, words):
-    for reject in opened(drifted(name)):
+    for reject in outcomes(drifted(name)):
         assert reject.reason == Reason.BAD_VALUE
         assert "timestamp" in reject.message
         assert words in reject.message
@@ -154,7 +142,7 @@ def test_a_clock_that_does_not_advance_rejects_the_episode(drifted, name, words)
 
 @pytest.mark.parametrize("name", ["no_timestamp", "no_frame_index"])
 def test_a_missing_clock_column_follows_from_the_other(drifted, name):
-    for e in opened(drifted(name)):
+    for e in outcomes(drifted(name)):
         np.testing.assert_allclose(e.timestamps, np.arange(STEPS) / 20, atol=1e-6)
 
 
@@ -168,24 +156,24 @@ def test_a_missing_clock_column_follows_from_the_other(drifted, name):
     ],
 )
 def test_rows_that_contradict_themselves_reject_the_episode(drifted, name, reason, words):
-    for reject in opened(drifted(name)):
+    for reject in outcomes(drifted(name)):
         assert reject.reason == reason
         assert words in reject.message
         assert ".parquet" in reject.message
 
 
 def test_a_row_of_another_episode_in_a_shared_file_is_a_row_too_few(drifted):
-    assert {r.reason for r in opened(drifted("rows_of_another_episode", "v3.0"))} == {Reason.TRUNCATED}
+    assert {r.reason for r in outcomes(drifted("rows_of_another_episode", "v3.0"))} == {Reason.TRUNCATED}
 
 
 def test_a_null_vector_is_missing_not_zero(drifted):
-    for e in opened(drifted("null_row")):
+    for e in outcomes(drifted("null_row")):
         assert np.isnan(e.columns[STATE][0]).all()
         assert np.isfinite(e.columns[STATE][1:]).all()
 
 
 def test_the_rows_own_clock_wins_over_a_wrong_stamp_and_the_stamp_is_kept(drifted):
-    for e in opened(drifted("wrong_fps_stamp"), BASE):
+    for e in outcomes(drifted("wrong_fps_stamp"), BASE):
         assert (e.facts["fps_stamp"], e.facts["fps_clock"]) == (60, pytest.approx(20, abs=0.01))
 
 
@@ -205,7 +193,7 @@ def test_steps_the_set_calls_void_are_named_and_pseudo_tasks_are_no_sentences(tm
 
 
 def test_without_task_index_the_episode_table_gives_the_sentence(drifted):
-    assert [e.texts[0].text for e in opened(drifted("no_task_index"))] == ["put it away 0", "put it away 1"]
+    assert [e.texts[0].text for e in outcomes(drifted("no_task_index"))] == ["put it away 0", "put it away 1"]
 
 
 @pytest.mark.parametrize(
@@ -217,19 +205,19 @@ def test_without_task_index_the_episode_table_gives_the_sentence(drifted):
     ],
 )
 def test_a_sentence_that_cannot_be_found_costs_a_row_and_none_is_guessed(drifted, name, reason):
-    for e in opened(drifted(name)):
+    for e in outcomes(drifted(name)):
         assert [(loss.level, loss.reason) for loss in e.losses] == [("row", reason)]
         assert all(t.text.startswith("put it away") for t in e.texts)
         assert bool(e.texts) == (name == "tasks_gone")  # there the episode table still says it
 
 
 def test_data_files_the_table_does_not_name_are_episodes_too(drifted):
-    assert [e.facts["episode_index"] for e in opened(drifted("episode_not_listed"))] == [0, 1]
-    assert [e.texts[0].text for e in opened(drifted("episodes_gone"))] == ["put it away 0", "put it away 1"]
+    assert [e.facts["episode_index"] for e in outcomes(drifted("episode_not_listed"))] == [0, 1]
+    assert [e.texts[0].text for e in outcomes(drifted("episodes_gone"))] == ["put it away 0", "put it away 1"]
 
 
 def test_subtasks_success_and_seed_of_the_episode_table(drifted):
-    for e in opened(drifted("segments")):
+    for e in outcomes(drifted("segments")):
         assert (e.success, e.seed, e.task_id) == (True, 12, "put-away")
         assert [(t.text, t.level, t.start, t.stop) for t in e.texts][1:] == [("reach", "subtask", 0, 5)]
         assert [loss.reason for loss in e.losses] == [Reason.BAD_VALUE]
@@ -263,7 +251,7 @@ def test_a_picture_that_is_not_there_costs_the_camera_not_the_episode(drifted, n
 
 
 def test_pictures_no_rule_asks_for_are_named_and_not_read(drifted):
-    assert opened(drifted("pictures"))[0].facts["other_views"] == ["observation.images.still"]
+    assert outcomes(drifted("pictures"))[0].facts["other_views"] == ["observation.images.still"]
 
 
 def test_sixteen_bit_pictures_are_depth(drifted):
@@ -305,7 +293,7 @@ def test_a_shared_file_of_one_large_row_group_is_read_right(tmp_path):
     path = tmp_path / "data" / "chunk-000" / "file-000.parquet"
     pq.write_table(pq.read_table(path), path)
     assert pq.ParquetFile(path).metadata.num_row_groups == 1
-    for e, (right, _) in zip(opened(tmp_path), motions):
+    for e, (right, _) in zip(outcomes(tmp_path), motions):
         np.testing.assert_array_equal(e.columns[STATE][:, :7], right.joints.astype(np.float32))
 
 
@@ -321,7 +309,7 @@ def test_a_set_of_its_own_inside_a_folder_of_sets(tmp_path):
 
 def test_a_declared_rate_sets_the_pace_of_the_pictures(tmp_path):
     generate("libero_ipec", tmp_path, steps=STEPS)
-    for e in opened(tmp_path):
+    for e in outcomes(tmp_path):
         assert e.facts["fps_stamp"] == 10
         assert {v.pace for v in e.views.values()} == {2.0}  # a file second of two row seconds: 20 Hz stamped 10
 
@@ -340,7 +328,7 @@ def test_columns_taken_by_name_do_not_depend_on_their_order(tmp_path):
             cells[name] = [x[order] for x in cells[name]]
 
     generate("unitree_g1_inspire", tmp_path / "b", steps=STEPS, edit_info=info, edit_rows=rows)
-    a, b = (opened(tmp_path / n)[0] for n in "ab")
+    a, b = (outcomes(tmp_path / n)[0] for n in "ab")
     for name in a.columns:
         np.testing.assert_array_equal(a.columns[name], b.columns[name])
     assert a.content_id != b.content_id  # other bytes
@@ -351,7 +339,9 @@ def test_names_that_are_not_distinct_cannot_be_taken_by_name(tmp_path):
         raw["features"][STATE]["names"][0][5] = raw["features"][STATE]["names"][0][4]
 
     generate("unitree_g1_inspire", tmp_path, steps=STEPS, edit_info=info)
-    assert [(r.reason, "25 names for 26" in r.message) for r in opened(tmp_path)] == [(Reason.MISSING_FIELD, True)] * 2
+    assert [(r.reason, "25 names for 26" in r.message) for r in outcomes(tmp_path)] == [
+        (Reason.MISSING_FIELD, True)
+    ] * 2
 
 
 def test_one_recording_redrawn_on_many_robots_is_one_find_per_robot(tmp_path):

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.robots import outcomes
 from helpers.samples import sample
-from unihand_data.errors import DatasetRefused, Reason, Reject
+from unihand_data.errors import DatasetRefused, Reason
 from unihand_data.sources import image_sequence
 from unihand_data.sources.robot.generate.motion import simulate
 from unihand_data.sources.robot.generate.rlds_sets import PLANS, episode_of, generate
@@ -32,18 +33,6 @@ def make(folder: Path, name: str = VIOLA, **more) -> Path:
     return next(folder.glob("*/*"))
 
 
-def opened(folder: Path) -> list:
-    """Every item of a folder: its episode, or the reject."""
-    source = open_robot(str(folder))
-    out = []
-    for item in source.items():
-        try:
-            out.append(source.open(item)[1])
-        except Reject as reject:
-            out.append(reject)
-    return out
-
-
 def shard(base: Path, number: int = 0) -> Path:
     return sorted(base.glob("*.tfrecord-*"))[number]
 
@@ -57,7 +46,7 @@ def first_record_end(path: Path) -> int:
 
 def test_steps_are_unflattened_and_flags_are_no_columns(tmp_path):
     motions = generate(VIOLA, tmp_path, seed=1, steps=STEPS)
-    for episode, (r, _) in zip(opened(tmp_path), motions, strict=True):
+    for episode, (r, _) in zip(outcomes(tmp_path), motions, strict=True):
         assert episode.steps == STEPS
         assert np.array_equal(episode.columns["observation/joint_states"], r.joints.astype(np.float32))
         assert episode.columns["observation/gripper_states"].shape == (STEPS, 1)
@@ -76,7 +65,7 @@ def test_copies_in_other_shards_without_embeddings_or_packed_have_the_same_ident
     make(tmp_path / "b", episodes=4, shards=3)
     make(tmp_path / "c", episodes=4, edit_episode=no_embedding)
     make(tmp_path / "d", episodes=4, edit_episode=packed)
-    identities = [{e.content_id for e in opened(tmp_path / k)} for k in "abcd"]
+    identities = [{e.content_id for e in outcomes(tmp_path / k)} for k in "abcd"]
     assert len(identities[0]) == 4
     assert all(i == identities[0] for i in identities)
 
@@ -87,7 +76,7 @@ def test_without_flags_the_features_tell_the_number_of_steps(tmp_path):
             del e.steps[flag]
 
     make(tmp_path, edit_episode=bare)
-    assert [e.steps for e in opened(tmp_path)] == [STEPS, STEPS]
+    assert [e.steps for e in outcomes(tmp_path)] == [STEPS, STEPS]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +94,7 @@ def test_without_flags_the_features_tell_the_number_of_steps(tmp_path):
 )  # fmt: skip
 def test_a_record_that_contradicts_the_features_is_rejected(tmp_path, edit, reason):
     make(tmp_path, edit_record=edit)
-    found = opened(tmp_path)
+    found = outcomes(tmp_path)
     assert [r.reason for r in found] == [reason, reason]
     assert all("#" in r.message for r in found), "the record is named"
 
@@ -120,12 +109,12 @@ def test_zlib_values_are_bounded_by_their_announced_size(tmp_path):
 
     make(tmp_path, edit_episode=lambda e: e.steps.update(
         {"observation/joint_states": Packed(e.steps["observation/joint_states"])}), edit_record=swell)  # fmt: skip
-    assert {r.reason for r in opened(tmp_path)} == {Reason.CONTRADICTION}
+    assert {r.reason for r in outcomes(tmp_path)} == {Reason.CONTRADICTION}
 
 
 def test_an_absent_feature_is_named_and_only_costs_the_set_that_needs_it(tmp_path):
     make(tmp_path, edit_record=lambda r: r.pop("steps/observation/ee_states"))
-    assert [e.facts["absent_features"] for e in opened(tmp_path)] == [["observation/ee_states"]] * 2
+    assert [e.facts["absent_features"] for e in outcomes(tmp_path)] == [["observation/ee_states"]] * 2
 
 
 # listing --------------------------------------------------------------------------------------------------------------
@@ -145,7 +134,7 @@ def test_counts_that_lie_are_overruled_by_the_files(tmp_path):
         info["splits"][0]["shardLengths"] = ["2"]
 
     make(tmp_path, episodes=3, edit_info=lie)
-    assert [type(e).__name__ for e in opened(tmp_path)] == ["RobotEpisode"] * 3
+    assert [type(e).__name__ for e in outcomes(tmp_path)] == ["RobotEpisode"] * 3
 
 
 def test_announced_records_that_are_not_there_are_rejected_each(tmp_path):
@@ -153,7 +142,7 @@ def test_announced_records_that_are_not_there_are_rejected_each(tmp_path):
         info["splits"][0]["shardLengths"] = ["5"]
 
     make(tmp_path, episodes=3, edit_info=lie)
-    found = opened(tmp_path)
+    found = outcomes(tmp_path)
     assert len(found) == 5
     assert [r.reason for r in found[3:]] == [Reason.TRUNCATED] * 2
 
@@ -162,21 +151,21 @@ def test_a_file_cut_inside_a_record_gives_the_records_before(tmp_path):
     base = make(tmp_path, episodes=3)
     path = shard(base)
     path.write_bytes(path.read_bytes()[:-100])
-    found = opened(tmp_path)
+    found = outcomes(tmp_path)
     assert [getattr(r, "reason", "fine") for r in found] == ["fine", "fine", Reason.TRUNCATED]
 
 
 def test_a_file_that_cannot_be_opened_is_one_item(tmp_path):
     base = make(tmp_path, episodes=4, shards=2)
     shard(base).write_bytes(b"not a record file" * 9)
-    found = opened(tmp_path)
+    found = outcomes(tmp_path)
     assert [getattr(r, "reason", "fine") for r in found] == [Reason.UNREADABLE, "fine", "fine"]
 
 
 def test_a_missing_file_is_one_item_that_says_so(tmp_path):
     base = make(tmp_path, episodes=4, shards=2)
     shard(base, 1).unlink()
-    found = opened(tmp_path)
+    found = outcomes(tmp_path)
     assert [getattr(r, "reason", "fine") for r in found] == ["fine", "fine", Reason.MISSING_FILE]
 
 
@@ -186,7 +175,7 @@ def test_a_wrong_checksum_costs_its_record_alone(tmp_path):
     data = bytearray(path.read_bytes())
     data[first_record_end(path) + 400] ^= 1
     path.write_bytes(bytes(data))
-    found = opened(tmp_path)
+    found = outcomes(tmp_path)
     assert [getattr(r, "reason", "fine") for r in found] == ["fine", Reason.CORRUPT, "fine"]
 
 
@@ -197,7 +186,9 @@ def test_items_open_alike_from_offsets_and_from_counts(tmp_path):
     assert [i.key for i in a] == [i.key for i in b]
     assert a[1].payload["offset"] is None
     assert b[1].payload["offset"] > 0
-    assert [e.content_id for e in opened(tmp_path / "counts")] == [e.content_id for e in opened(tmp_path / "offsets")]
+    assert [e.content_id for e in outcomes(tmp_path / "counts")] == [
+        e.content_id for e in outcomes(tmp_path / "offsets")
+    ]
 
 
 # what is refused ------------------------------------------------------------------------------------------------------
@@ -246,7 +237,7 @@ def test_a_split_that_was_not_fetched_is_told_by_probe(tmp_path):
     found = open_robot(str(tmp_path)).sets[0].found
     assert "val" in found.note
     assert found.episodes is None
-    assert len(opened(tmp_path)) == 2
+    assert len(outcomes(tmp_path)) == 2
     assert base.exists()
 
 
@@ -270,7 +261,7 @@ def test_steps_without_a_picture_keep_the_times_of_the_others(tmp_path):
 
     make(tmp_path, edit_episode=lambda e: e.steps.update(
         {"observation/agentview_rgb": pictures(STEPS)}), edit_record=holes)  # fmt: skip
-    view = opened(tmp_path)[0].views["observation/agentview_rgb"]
+    view = outcomes(tmp_path)[0].views["observation/agentview_rgb"]
     assert len(view.pictures) == STEPS - 2
     assert np.allclose(view.times * 20, [t for t in range(STEPS) if t not in (3, 7)])
 
@@ -278,7 +269,7 @@ def test_steps_without_a_picture_keep_the_times_of_the_others(tmp_path):
 @pytest.mark.parametrize("values", [[b""] * STEPS, [b"x"] * (STEPS - 1), []])
 def test_a_camera_that_cannot_be_read_is_a_loss_and_the_others_stay(tmp_path, values):
     make(tmp_path, edit_record=lambda r: r.update({"steps/observation/agentview_rgb": values}))
-    for episode in opened(tmp_path):
+    for episode in outcomes(tmp_path):
         assert [loss.level for loss in episode.losses] == ["row"]
         assert set(episode.views) == {"observation/eye_in_hand_rgb"}
 
@@ -290,7 +281,7 @@ def test_a_camera_of_one_colour_throughout_was_not_recorded(tmp_path):
     Image.new("RGB", (64, 48)).save(black, "JPEG")
     make(tmp_path, BRIDGE, edit_episode=lambda e: e.steps.update(
         {"observation/image_3": Pictures([black.getvalue()] * STEPS)}))  # fmt: skip
-    for episode in opened(tmp_path):
+    for episode in outcomes(tmp_path):
         assert episode.facts["blank_views"] == ["observation/image_3"]
         assert "observation/image_3" not in episode.views
         assert episode.losses == []
@@ -298,7 +289,7 @@ def test_a_camera_of_one_colour_throughout_was_not_recorded(tmp_path):
 
 def test_depth_pictures_carry_their_unit(tmp_path):
     make(tmp_path, "oxe_maniskill")
-    views = opened(tmp_path)[0].views
+    views = outcomes(tmp_path)[0].views
     assert views["observation/depth"].depth
     assert views["observation/depth"].depth_unit_m == pytest.approx(1 / 1024)
     assert not views["observation/image"].depth
@@ -306,7 +297,7 @@ def test_depth_pictures_carry_their_unit(tmp_path):
 
 def test_calibration_of_cameras_is_read_where_the_file_names_it(tmp_path):
     (r, _), _ = generate("oxe_maniskill", tmp_path, seed=1, steps=STEPS)
-    views = opened(tmp_path)[0].views
+    views = outcomes(tmp_path)[0].views
     front, wrist = views["observation/image"], views["observation/wrist_image"]
     assert front.intrinsics.tolist() == [60, 60, 31.5, 23.5]
     assert np.allclose(front.poses[3, :3, 3], [1, 0, 0.4])
@@ -344,7 +335,7 @@ def test_maps_and_clouds_are_not_taken_apart(tmp_path):
     make(tmp_path, "oxe_kaist")
     source = open_robot(str(tmp_path))
     assert "observation/partial_pointcloud" not in source.sets[0].found.features
-    assert "observation/partial_pointcloud" not in opened(tmp_path)[0].columns
+    assert "observation/partial_pointcloud" not in outcomes(tmp_path)[0].columns
 
 
 # words ----------------------------------------------------------------------------------------------------------------
@@ -352,7 +343,7 @@ def test_maps_and_clouds_are_not_taken_apart(tmp_path):
 
 def test_a_sentence_that_changes_gets_its_steps(tmp_path):
     make(tmp_path, "oxe_language_table")
-    texts = opened(tmp_path)[0].texts
+    texts = outcomes(tmp_path)[0].texts
     assert [(t.text, t.start, t.stop) for t in texts] == [
         ("push the red star left", 0, STEPS // 2),
         ("to the blue cube", STEPS // 2, STEPS),
@@ -364,7 +355,7 @@ def test_a_sentence_that_changes_gets_its_steps(tmp_path):
 
 def test_features_of_the_episode_are_repeated_for_every_step(tmp_path):
     make(tmp_path, BRIDGE)
-    columns = opened(tmp_path)[0].columns
+    columns = outcomes(tmp_path)[0].columns
     assert columns["episode_metadata/has_image_0"].tolist() == [[1]] * STEPS
     assert columns["episode_metadata/has_image_3"].tolist() == [[0]] * STEPS
 
@@ -373,7 +364,7 @@ def test_two_splits_are_read_and_said_in_the_facts(tmp_path):
     plan = PLANS[VIOLA]
     episodes = [episode_of(plan, simulate(i, STEPS, 20), simulate(9, STEPS, 20), i) for i in range(3)]
     write_tfds(tmp_path, plan.tfds, plan.version, {"train": [[episodes[0]], [episodes[1]]], "val": [[episodes[2]]]})
-    assert [e.facts["tfds_split"] for e in opened(tmp_path)] == ["train", "train", "val"]
+    assert [e.facts["tfds_split"] for e in outcomes(tmp_path)] == ["train", "train", "val"]
     assert load_spec(VIOLA).title in proposal(open_robot(str(tmp_path)).sets[0].found)
     shutil.rmtree(tmp_path / plan.tfds)
 
