@@ -177,10 +177,11 @@ def shared_pictures(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def write_summary(output: str, found: dict[str, Any], content_hash: str) -> None:
-    """Into ``vision_text.json``. What earlier content versions of the directory held out stays named."""
+    """Into ``vision_text.json``. What earlier runs into the directory held out, or did not, stays named."""
     path = paths.join(output, SUMMARY)
     before: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError):
         before = json.loads(paths.read_bytes(path)).get("held_out_by_version", {})
-    found = {**found, "held_out_by_version": {**before, content_hash: found["held_out"]}}
+    uses = [use for use in before.get(content_hash, []) if use != found["held_out"]]
+    found = {**found, "held_out_by_version": {**before, content_hash: [*uses, found["held_out"]]}}
     paths.write_atomic(path, json.dumps(found, indent=2, sort_keys=True).encode())

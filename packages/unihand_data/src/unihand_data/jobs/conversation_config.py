@@ -119,7 +119,7 @@ def refuse_unknown_benchmark(names: list[str], held: HeldOut, rule: str, *, pict
 def held_out_use(names: list[str], held: HeldOut, rule: str) -> dict[str, Any]:
     """What was held out, for summary and report; ``sentence`` says it to people."""
     if not names:
-        kind, says = "not needed", "no corpus of the input has pictures of COCO"
+        kind, says = "not needed", "no corpus of the input has pictures of COCO's training set"
     elif rule == "required":
         kind, says = "held out", f"{len(held.coco)} val and test pictures of RefCOCO, + and g, by id and look"
     elif rule == "by_id" and held.coco:

@@ -117,11 +117,11 @@ def _short(text: str) -> str:
 
 
 def notes(reader: ShardReader, name: str = "vision_text.json") -> list[str]:
-    """What of benchmarks was held out, by every version of the settings, as the job left it."""
+    """What of benchmarks was held out, by every run that wrote here, as the jobs left it."""
     if not reader.store.exists(name):
         return []
     found = json.loads(reader.store.read(name)).get("held_out_by_version", {})
-    return list(dict.fromkeys(f"Held out: {use['sentence']}" for _, use in sorted(found.items())))
+    return list(dict.fromkeys(f"Held out: {use['sentence']}" for _, uses in sorted(found.items()) for use in uses))
 
 
 def source_rows(reader: ShardReader, name: str = "vision_text.json") -> list[dict[str, Any]]:
