@@ -24,6 +24,8 @@ from helpers import training_run
 from helpers.models import full, small
 from helpers.training_run import Made
 
+pytestmark = pytest.mark.timeout(600)  # starts and waits for whole jobs
+
 RUN = Path(training_run.__file__)
 
 

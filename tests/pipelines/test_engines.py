@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # starts and waits for whole jobs
+
 BIN = Path(sys.executable).parent
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from unihand_data.shards.catalogue import validate
 
+pytestmark = pytest.mark.timeout(600)  # starts and waits for whole jobs
+
 KILLED = Path(__file__).with_name("killed_driver.py")
 #: a part per clip, so that a kill leaves some clips done and others not
 SMALL_PARTS = ["--set", "runner.units_per_part=1"]
@@ -147,6 +149,7 @@ def test_a_driver_killed_after_the_split_on_ray_is_resumed_by_another_engine(job
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(0)
 def test_twenty_random_moments(job, one_recording, undisturbed, tmp_path):
     """Driver and workers in turn, whatever they are at; each start is one moment, the last run is left alone."""
     rng, out, ended = random.Random(7), tmp_path / "out", 0

@@ -9,7 +9,7 @@ import pytest
 
 from unihand_data.demo.truth import load_truth
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 _PROBE = """
 import mujoco

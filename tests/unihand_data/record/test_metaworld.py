@@ -21,6 +21,8 @@ from unihand_data.sources.robot.readers.lerobot import LeRobotReader
 from unihand_data.sources.robot.spec import load_spec
 from unihand_data.space import load_embodiment
 
+pytestmark = pytest.mark.timeout(600)  # starts and waits for whole jobs
+
 TASK = "handle-press"  # the shortest of the tasks
 ARGUMENTS = ["--tasks", TASK, "--episodes", "2", "--size", "32"]
 

@@ -10,6 +10,8 @@ import pytest
 from unihand_data.errors import DatasetRefused
 from unihand_data.runner.ledger import Ledger
 
+pytestmark = pytest.mark.timeout(600)  # starts and waits for whole jobs
+
 HASH = "c" * 32
 
 

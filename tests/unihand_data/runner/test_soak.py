@@ -12,6 +12,7 @@ import pytest
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("seed", range(3))
 def test_twenty_kills_lose_and_repeat_nothing(toy, tmp_path, driver, wait_until, staged_ids, ledger_ids, seed):
     """Every start of the driver is one moment: after a random number of clips a worker dies, then the driver."""

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # starts and waits for whole jobs
+
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parent
 
