@@ -1,14 +1,16 @@
 """``make bench``: every benchmark at its short setting, one after the other, each in a process of its own.
 
-python benchmarks/run.py [NAME ...]      # pipeline, overhead, reader, robots, text, index, codec, space, hands, camera
+python benchmarks/run.py [NAME ...]      # --help lists the names; none is all
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -32,11 +34,12 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
-def main(names: list[str]) -> int:
-    unknown = set(names) - set(SHORT)
-    if unknown:
-        print(f"no benchmark {sorted(unknown)[0]!r}; there are {', '.join(SHORT)}", file=sys.stderr)
-        return 2
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SHORT)}; default all")
+    names = parser.parse_args(argv).names
+    if unknown := sorted(set(names) - set(SHORT)):
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(SHORT)}")
     print(f"machine: {machine()}; load {os.getloadavg()[0]:.1f}", flush=True)
     failed = []
     for name in names or SHORT:
@@ -50,4 +53,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

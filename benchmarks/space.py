@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,7 +18,8 @@ def best_ms(call: Callable[[], object]) -> float:
     return 1e3 * min(timeit.repeat(call, number=20, repeat=5)) / 20
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
     for name, width in (("human_hands", 122), ("g1_o6", 26)):
         raw = np.random.default_rng(0).normal(size=(FRAMES, width))
         embodiment = load_embodiment(name)

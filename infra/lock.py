@@ -8,7 +8,9 @@ is written by hand and wins; the second is what the environment has now of every
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -55,12 +57,17 @@ def pinned(text: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines if line)}
 
 
-def main() -> int:
-    by_hand = CONSTRAINTS.read_text().split(MARK)[0].rstrip()
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--file", type=Path, default=CONSTRAINTS, help="the constraints file to write, default %(default)s"
+    )
+    file = parser.parse_args(argv).file
+    by_hand = file.read_text().split(MARK)[0].rstrip()
     chosen = pinned(by_hand)
     rest = [f"{name}=={version}" for name, version in sorted(wanted().items()) if name not in chosen]
-    CONSTRAINTS.write_text("\n".join([by_hand, "", MARK, *rest, ""]))
-    print(f"{CONSTRAINTS.name}: {len(chosen)} pins by hand, {len(rest)} resolved")
+    file.write_text("\n".join([by_hand, "", MARK, *rest, ""]))
+    print(f"{file.name}: {len(chosen)} pins by hand, {len(rest)} resolved")
     return 0
 
 
