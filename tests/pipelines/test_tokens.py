@@ -45,7 +45,7 @@ def source_of(name: str, folder: Path, one_recording: Path) -> Path:
     if name == "robot_manipulation":
         generate_robots("metaworld_experts", folder, seed=1, episodes=1)
     elif name == "vision_text":
-        generate_corpus("pixmo_points", folder, rows=2)
+        generate_corpus("refspatial", folder, rows=2)
     else:
         return one_recording
     return folder
