@@ -26,6 +26,7 @@ from unihand_data.jobs.places import check_places
 from unihand_data.jobs.plan import print_plan
 from unihand_data.jobs.tokenizer import claim_counter, with_counter
 from unihand_data.runner.job import run_job
+from unihand_data.runner.plan import steps_of
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec
 from unihand_data.sources.base import SourceOptions
@@ -64,20 +65,23 @@ def joined_videos(arguments: JobArguments, settings: HumanVideoSettings, source)
 
 def run(arguments: JobArguments, settings: HumanVideoSettings) -> int:
     settings = checked(settings)
-    check_estimator(settings, fetch=not arguments.plan)
     options = SourceOptions(video_root=settings.videos, mano_dir=settings.mano_dir, work_dir=arguments.joined_dir)
     listing = open_source(arguments.input, settings.dataset, options)
+    check_estimator(settings, listing.spec, fetch=not arguments.plan)
     source = partial(open_source, arguments.input, listing.spec, options)
     settings = with_model_files(with_dataset(settings, listing.spec), listing.spec)
     settings = settings.model_copy(update={"tokens": with_counter(settings.tokens)})
     chain = stages(settings, source, arguments)
-    if arguments.plan:
-        print_plan(arguments, settings, listing, chain)
-        return 0
     units = list_units(listing)
-    check_places(arguments)
-    check_language(arguments, settings.language)
+    # what a run is refused for, a plan is too
+    steps_of(chain, settings.runner)
+    if not arguments.plan:
+        check_places(arguments)
+    missing = check_language(arguments, settings.language)
     claim_counter(settings.tokens, arguments)
+    if arguments.plan:
+        print_plan(arguments, settings, units, chain, missing=missing)
+        return 0
     sink = ShardSink(arguments.staging_dir)
     result = run_job(
         name="human_video",

@@ -45,7 +45,48 @@ def test_a_plan_estimates_calls_tokens_and_money_without_a_key(job, recordings, 
     assert ran.code == 0
     assert "4 calls to gemini-3.5-flash" in ran.out  # 1.5 s and 1.3 s in clips of at most 0.8 s
     assert "USD (prices of" in ran.out
+    assert "a run is refused as things are" in ran.out
+    assert "GEMINI_API_KEY" in ran.out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_counts_paraphrase_calls_apart_and_holds_the_estimate_against_the_budget(
+    job, recordings, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GEMINI_API_KEY", "a-key")
+    words = ["language.backend=gemini", "language.model=gemini-3.5-flash", "language.paraphrase.use_model=true"]
+
+    def plan(*more: str) -> list[str]:
+        ran = job.run_here(recordings, tmp_path / "out", "--plan", settings=[*job.FAST, *words, *more])
+        assert ran.code == 0, ran.err
+        return [line for line in ran.out.splitlines() if line.startswith(("language", "budget"))]
+
+    annotation, paraphrases, total, _, budget = plan("language.budget=0.001")
+    assert annotation.startswith("language: annotation: 4 calls")
+    assert paraphrases.startswith("language: paraphrases: 4 calls")
+    assert total.startswith("language: together: 8 calls to gemini-3.5-flash")
+    assert "0.00100 of 0.00100 USD left, NOT ENOUGH" in budget
+    assert "enough by this estimate" in plan("language.budget=10")[-1]
+    assert "none is set" in plan()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["language.budget=1", "language.model=mine"], "language.prices"),
+        (["runner.stages.no_such_stage.num_cpus=1"], "no_such_stage"),
+        (["language.batch=true", "language.paraphrase.use_model=true"], "use_model"),
+        (["language.prompt_version=annotate-v9"], "annotate-v1"),
+        (["video.segment.max_seconds=60"], "max_seconds"),
+    ],
+)
+@pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["run", "plan"])
+def test_what_a_run_is_refused_for_a_plan_is_refused_for_too(job, recordings, tmp_path, monkeypatch, more, words, plan):
+    monkeypatch.setenv("GEMINI_API_KEY", "a-key")
+    chosen = ["language.backend=gemini", "language.model=gemini-3.5-flash", *more]
+    assert words in refused(job.run_here(recordings, tmp_path / "out", *plan, settings=chosen))
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_a_plan_counts_what_is_done_and_estimates_only_what_is_left(job, recordings, tmp_path, monkeypatch):

@@ -7,10 +7,11 @@ import os
 import pytest
 
 from unihand_data.config import content_hash
-from unihand_data.language.backends import ClipAnswer, ClipRequest, Usage
+from unihand_data.language.backends import ClipAnswer, ClipRequest, RawAnswer, Usage
 from unihand_data.language.cache import AnswerCache, request_key
 from unihand_data.language.config import DEFAULT_PRICES, LanguageSettings, Price, PriceTable
-from unihand_data.language.cost import cost_of, estimate_durations, estimate_hours, price_of
+from unihand_data.language.cost import cost_of, estimate_durations, estimate_hours, price_of, rounded, tokens
+from unihand_data.language.paraphrase import Paraphraser
 from unihand_data.language.prompts import clip_query, seconds_of
 from unihand_data.language.spend import SpendLedger
 
@@ -60,6 +61,69 @@ def test_no_backend_plans_no_calls_and_an_unknown_model_has_no_price():
     assert estimate_hours(10, LanguageSettings()).calls == 0
     assert estimate_durations([10.0], _settings(model="new")).money is None
     assert "no price" in estimate_durations([10.0], _settings(model="new")).sentence()
+
+
+def test_paraphrases_by_the_model_are_planned_on_a_line_of_their_own():
+    clips = [10.0, 10.0, 4.2]
+    plain = estimate_durations(clips, _settings())
+    both = estimate_durations(clips, _settings(paraphrase={"use_model": True, "per_text": 2}))
+    annotation, wordings = both.parts
+    assert plain.parts == (annotation,)
+    assert (annotation.calls, wordings.calls) == (3, 3)
+    # a sentence per second and one of the clip, at 20 tokens: 11 + 11 + 6, each with two wordings and one to spare
+    assert wordings.output_tokens == (11 + 11 + 6) * 3 * 20
+    assert both.calls == 6
+    assert both.money == pytest.approx(annotation.money + wordings.money)
+    assert both.input_tokens == annotation.input_tokens + wordings.input_tokens
+    first, second, total, assumed = both.lines()
+    assert first.startswith("annotation: 3 calls")
+    assert second.startswith("paraphrases: 3 calls")
+    assert total == f"together: {both.sentence()}"
+    assert "tokens each" in assumed
+
+
+@pytest.mark.parametrize("off", [{"enabled": False}, {"use_model": False}, {"per_text": 0}])
+def test_paraphrases_that_no_model_is_asked_for_are_not_planned(off):
+    plan = estimate_durations([10.0], _settings(paraphrase={"use_model": True, **off}))
+    assert [part.what for part in plan.parts] == ["annotation"]
+
+
+def test_a_group_of_twenty_sentences_is_one_call_of_the_paraphraser_and_of_the_plan():
+    class Asked:
+        def ask(self, query, call_key, duration_s=0.0):
+            self.calls = getattr(self, "calls", 0) + 1
+            return RawAnswer("error"), 0.0
+
+    settings, asker = _settings(paraphrase={"use_model": True}), Asked()
+    Paraphraser(settings, asker, AnswerCache()).paraphrase([f"Take {n} cups." for n in range(11)])
+    assert asker.calls == estimate_durations([10.0], settings).parts[1].calls
+
+
+def test_small_sums_are_not_shown_as_none():
+    assert [rounded(v) for v in (0, 0.0000123456, 0.04567, 1.5, 56.789, 5943.21, 1234567.0)] == [
+        "0", "0.0000123", "0.0457", "1.50", "56.8", "5,940", "1,230,000",
+    ]  # fmt: skip
+    assert [tokens(n) for n in (0, 730, 9_999, 12_345, 4_560_000, 15.3e9)] == [
+        "0", "730", "9,999", "12.3 k", "4.56 M", "15.3 G",
+    ]  # fmt: skip
+    plan = estimate_durations([0.7], _settings())
+    assert "0.00" not in plan.sentence().replace("0.000", "")
+    assert f"{plan.input_tokens:,} input" in plan.sentence()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"paraphrase": {"use_model": True}}, "use_model"),
+        ({"send": "frames"}, "language.send"),
+        ({"backend": "openai"}, "Gemini batches"),
+    ],
+)
+def test_what_a_batch_cannot_ask_is_refused_instead_of_left_out(more, words):
+    _settings(**{**more, "batch": False})
+    with pytest.raises(ValueError, match=words):
+        _settings(**{**more, "batch": True})
+    _settings(batch=True, paraphrase={"use_model": True, "enabled": False})
 
 
 @pytest.mark.parametrize(

@@ -13,24 +13,39 @@ from unihand_data.language.config import LanguageSettings
 from unihand_data.runner import paths
 
 
-def check_language(arguments: JobArguments, language: LanguageSettings) -> None:
-    """Refuse before any work what would fail on every clip, or could spend more than the budget; of a job with batches
-    its settings are laid where ``unihand batch`` finds them.
+def check_language(arguments: JobArguments, language: LanguageSettings) -> str:
+    """Refuse before any work, and before a plan, what would fail on every clip or could spend more than the budget; of
+    a job with batches its settings are laid where ``unihand batch`` finds them.
+
+    Returns:
+        For a plan, which needs no key: what would still refuse the run; else nothing.
 
     Raises:
-        SettingsError: no key, a budget without a price, a batch without Gemini, or a budget that several machines
+        SettingsError: no key, a budget without a price, a prompt that is not here, or a budget that several machines
             could not see together.
     """
     if language.backend == "none":
-        return
+        return ""
     from unihand_data.language.annotator import Annotator, build_client
     from unihand_data.language.cache import AnswerCache
+    from unihand_data.language.cost import need_price
+    from unihand_data.language.prompts import PROMPT_VERSION
     from unihand_data.language.spend import SpendLedger
 
-    if language.batch and language.backend != "gemini":
-        raise SettingsError("language.batch: only Gemini batches are supported; set language.backend to gemini")
+    if language.prompt_version != PROMPT_VERSION:
+        raise SettingsError(
+            f"language.prompt_version {language.prompt_version!r}: this release has {PROMPT_VERSION!r} alone"
+        )
+    missing = ""
     try:
-        Annotator(build_client(language), language, AnswerCache(), SpendLedger(limit=language.budget)).close()
+        if language.budget is not None:
+            need_price(language)
+        try:
+            Annotator(build_client(language), language, AnswerCache(), SpendLedger(limit=language.budget)).close()
+        except ValueError as error:
+            if not arguments.plan:
+                raise
+            missing = str(error)
     except ValueError as error:
         raise SettingsError(f"language: {error}") from error
     if paths.is_remote(arguments.output) and not arguments.work and os.environ.get("RAY_ADDRESS"):
@@ -38,8 +53,9 @@ def check_language(arguments: JobArguments, language: LanguageSettings) -> None:
             "with a bucket as output each machine of the cluster would keep its own answers and its own account, and a "
             "budget would count for each of them: give a folder that all machines share with --work"
         )
-    if language.batch:
+    if language.batch and not arguments.plan:
         remember(arguments, language)
+    return missing
 
 
 def language_account(work_dir: str, language: LanguageSettings) -> dict[str, Any]:

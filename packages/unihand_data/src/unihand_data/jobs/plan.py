@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from unihand_data.config import content_hash
 from unihand_data.curate.clip_state import ClipState
 from unihand_data.jobs.arguments import JobArguments
 from unihand_data.jobs.human_config import HumanVideoSettings
-from unihand_data.jobs.items import list_units
 from unihand_data.jobs.language_account import language_account
 from unihand_data.jobs.left import Left, Remaining
 from unihand_data.jobs.stage_table import stage_lines
-from unihand_data.language.cost import estimate_durations
-from unihand_data.runner.stage import StageSpec
-from unihand_data.sources.recording import HumanSource
+from unihand_data.language.config import LanguageSettings
+from unihand_data.language.cost import Estimate, estimate_durations, rounded
+from unihand_data.runner.stage import StageSpec, Unit
 from unihand_data.video.segment import SegmentSettings
 
 
@@ -68,12 +69,22 @@ class Work:
 
 
 def plan_lines(
-    arguments: JobArguments, settings: HumanVideoSettings, source: HumanSource, stages: list[StageSpec]
+    arguments: JobArguments,
+    settings: HumanVideoSettings,
+    units: Iterable[Unit],
+    stages: list[StageSpec],
+    *,
+    missing: str = "",
 ) -> list[str]:
     """The plan as lines of text. What the ledger of the output calls done is counted and left out of the estimate;
-    what cannot be measured is counted and said. Nothing is written."""
+    what cannot be measured is counted and said. Nothing is written.
+
+    Args:
+        units: the listed input items.
+        missing: what a run would be refused for and a plan is not (:func:`check_language`).
+    """
     remaining, work = Remaining(arguments.output, content_hash(settings)), Work()
-    for left in remaining.walk(list_units(source)):
+    for left in remaining.walk(units):
         work.add(left, settings.video.segment)
     rest = remaining.listed - remaining.done
     lines = [
@@ -84,27 +95,47 @@ def plan_lines(
         lines.append(
             f"{arguments.output} holds a run with other content settings: this one is refused without --new-version"
         )
+    language = settings.language
+    account = language_account(arguments.work_dir, language) if language.backend != "none" else {}
     if not rest:
-        return [*lines, "nothing is left to do", *_spent(arguments, settings)]
+        return [*lines, "nothing is left to do", *_spent(account)]
     lines += [work.sentence(), "", *stage_lines(settings.runner, stages), ""]
-    if settings.language.backend == "none":
-        lines.append("language: narrations of the data set, else the motion describer; no calls, no cost")
-    else:
-        lines.append(f"language: {estimate_durations(work.clips, settings.language).sentence()}")
-    return lines + _spent(arguments, settings)
+    if language.backend == "none":
+        return [*lines, "language: narrations of the data set, else the motion describer; no calls, no cost"]
+    estimate = estimate_durations(work.clips, language)
+    lines += [f"language: {line}" for line in estimate.lines()]
+    lines += [*_spent(account), *_budget(estimate, language, account)]
+    return [*lines, f"a run is refused as things are: {missing}"] if missing else lines
 
 
-def _spent(arguments: JobArguments, settings: HumanVideoSettings) -> list[str]:
+def _spent(account: dict[str, Any]) -> list[str]:
     """What earlier runs spent; reading the account makes no file."""
-    if settings.language.backend == "none":
-        return []
-    account = language_account(arguments.work_dir, settings.language)
     if not account:
         return []
-    return [f"spent so far: {account['calls']} calls, {account['money']:.4f} {account['currency']}"]
+    begun = f", up to {rounded(account['reserved'])} more for calls that were begun" if account["reserved"] else ""
+    return [f"spent so far: {account['calls']} calls, {rounded(account['money'])} {account['currency']}{begun}"]
+
+
+def _budget(estimate: Estimate, language: LanguageSettings, account: dict[str, Any]) -> list[str]:
+    """The estimate against what is left of the budget."""
+    if language.budget is None:
+        return [] if not estimate.money else ["budget: none is set (language.budget); every call is made"]
+    left = max(0.0, language.budget - account.get("money", 0.0) - account.get("reserved", 0.0))
+    text = f"budget: {rounded(left)} of {rounded(language.budget)} {estimate.currency} left"
+    if estimate.money is None or estimate.money <= left:
+        return [f"{text}, enough by this estimate"]
+    return [
+        f"{text}, NOT ENOUGH: it ends after about {left / estimate.money:.0%} of the clips, and the others wait for a "
+        "run with a higher language.budget"
+    ]
 
 
 def print_plan(
-    arguments: JobArguments, settings: HumanVideoSettings, source: HumanSource, stages: list[StageSpec]
+    arguments: JobArguments,
+    settings: HumanVideoSettings,
+    units: Iterable[Unit],
+    stages: list[StageSpec],
+    *,
+    missing: str = "",
 ) -> None:
-    print("\n".join(plan_lines(arguments, settings, source, stages)))
+    print("\n".join(plan_lines(arguments, settings, units, stages, missing=missing)))

@@ -63,7 +63,8 @@ def with_counter(settings: TokenSettings) -> TokenSettings:
 
 
 def claim_counter(settings: TokenSettings, arguments: JobArguments) -> None:
-    """Note in the output what counts, before the first sample is staged: a run that goes on must count alike.
+    """Note in the output what counts, before the first sample is staged: a run that goes on must count alike. A plan
+    only looks.
 
     Raises:
         SettingsError: what is staged or stored was counted otherwise. With ``--new-version`` both may lie in one
@@ -76,7 +77,7 @@ def claim_counter(settings: TokenSettings, arguments: JobArguments) -> None:
             f"with {settings.counter}: name the same one (or unset UNIHAND_TOKENIZER), choose another output, or "
             "--new-version"
         )
-    if before != settings.counter:
+    if before != settings.counter and not arguments.plan:
         paths.write_atomic(_note(arguments.output), settings.counter.encode())
 
 

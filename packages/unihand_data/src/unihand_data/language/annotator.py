@@ -24,7 +24,7 @@ from unihand_data.language.backends import (
 )
 from unihand_data.language.cache import AnswerCache, request_key
 from unihand_data.language.config import LanguageSettings
-from unihand_data.language.cost import cost_of, price_of, worst_cost
+from unihand_data.language.cost import cost_of, need_price, price_of, worst_cost
 from unihand_data.language.prompts import clip_query
 from unihand_data.language.spend import SpendLedger
 
@@ -82,11 +82,8 @@ class Annotator:
         self._price = price_of(settings.model, settings.prices)
         self._lock = threading.Lock()
         self._spent = (Usage(), 0.0)
-        if self._ledger.limit is not None and self._price is None:
-            raise ValueError(
-                f"language.budget is set but language.prices.models has no price for {settings.model!r}; add one "
-                "(zeros for a self-hosted model)"
-            )
+        if self._ledger.limit is not None:
+            need_price(settings)
 
     def annotate(self, requests: Sequence[ClipRequest]) -> list[ClipAnswer]:
         """Answers in the order of the requests; a clip that cannot be asked has a status that says why."""

@@ -72,6 +72,20 @@ class MotionRulesSettings(Settings):
     min_valid: float = Field(default=0.6, gt=0, le=1)
     #: windows last a second; a shorter rest is joined to the window before it
     min_window_s: float = Field(default=0.5, ge=0, le=1)
+    turn_share: float = Field(default=0.8, ge=0, le=1)  # of the whole rotation that is about the axis mentioned
+    # what a track can support (motion_trust.py)
+    noise_factor: float = Field(default=3.0, ge=0)  # a change below so many times the hand's frame noise is not stated
+    # of hands read out of one camera's pictures, whose systematic errors no jitter shows (docs/language.md)
+    min_confidence: float = Field(default=0.5, ge=0, le=1)  # mean of a window below which the hand is not spoken of
+    estimate_move_m: float = Field(default=0.03, gt=0)  # net displacement that is mentioned
+    estimate_axis_m: float = Field(default=0.025, ge=0)  # component of it that is named
+    estimate_turn_deg: float = Field(default=90.0, gt=0, le=360)  # wrist rotation that is mentioned
+    estimate_closure: float = Field(default=0.25, gt=0, le=1)  # change of finger closure that is mentioned
+    # grip and turn of such a hand are stated only above these: the clip's reliability, the window's tenth percentile of
+    # confidence, and the share of the window's frames that show the hand
+    min_reliability: float = Field(default=0.5, ge=0, le=1)
+    pose_confidence: float = Field(default=0.7, ge=0, le=1)
+    pose_valid: float = Field(default=0.9, gt=0, le=1)
 
 
 class RelevanceSettings(Settings):
@@ -152,4 +166,20 @@ class LanguageSettings(Settings):
     def _model_is_named(self) -> LanguageSettings:
         if self.backend != "none" and not self.model:
             raise ValueError(f"language.model must name a model when language.backend is {self.backend!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_a_batch_can_ask(self) -> LanguageSettings:
+        """``batch`` is a runtime field, so whatever it cannot do is refused: one content hash, one text."""
+        if not self.batch:
+            return self
+        if self.backend != "gemini":
+            raise ValueError("language.batch: only Gemini batches are supported; set language.backend to gemini")
+        if self.paraphrase.enabled and self.paraphrase.use_model:
+            raise ValueError(
+                "language.batch: a batch asks about clips alone, and language.paraphrase.use_model needs calls one by "
+                "one; set one of the two to false"
+            )
+        if self.send != "video":
+            raise ValueError("language.batch: a batch sends the encoded clip; set language.send to video")
         return self

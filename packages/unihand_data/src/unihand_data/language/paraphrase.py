@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 TEMPLATE_GRAMMAR = "template_grammar"
 GROUP = 20  # strings per call
 
-_INSTRUCTIONS = """\
+INSTRUCTIONS = """\
 You reword instructions that describe what a person's hands do. For every numbered sentence give different wordings that
 mean exactly the same. Keep every object's name, every hand (left, right, both), every direction, clockwise or
 counterclockwise, every number and unit. Change word order, verbs and phrasing. Add nothing. Return one JSON object that
@@ -54,6 +54,12 @@ class Asker(Protocol):
     def ask(self, query: Query, call_key: str, duration_s: float = 0.0) -> tuple[RawAnswer, float | None]: ...
 
 
+def asks_for_paraphrases(settings: LanguageSettings) -> bool:
+    """Whether wordings come from the model: what ``paraphrase.use_model`` means with these settings."""
+    wanted = settings.paraphrase.enabled and settings.paraphrase.use_model and settings.paraphrase.per_text > 0
+    return wanted and settings.backend != "none"
+
+
 class Paraphraser:
     """Wordings by unique string.
 
@@ -67,7 +73,7 @@ class Paraphraser:
     def __init__(self, settings: LanguageSettings, asker: Asker | None = None, cache: AnswerCache | None = None):
         self._settings: ParaphraseSettings = settings.paraphrase
         self._model = settings.model
-        self._asker = asker if settings.paraphrase.use_model else None
+        self._asker = asker if asks_for_paraphrases(settings) else None
         self._cache = cache if cache is not None else AnswerCache(settings.cache_dir)
         self.refused_count: Counter[str] = Counter()
 
@@ -94,7 +100,7 @@ class Paraphraser:
         return out
 
     def _from_model(self, texts: Sequence[str]) -> dict[str, list[Paraphrase]]:
-        prompt = hashlib.blake2b(_INSTRUCTIONS.encode(), digest_size=8).hexdigest()
+        prompt = hashlib.blake2b(INSTRUCTIONS.encode(), digest_size=8).hexdigest()
         keys = {t: make_id("paraphrase", self._settings.prompt_version, prompt, self._model, self._settings.per_text, t)
                 for t in texts}  # fmt: skip
         proposals: dict[str, list[str] | None] = {t: self._cache.get(keys[t]) for t in texts}
@@ -103,7 +109,9 @@ class Paraphraser:
             group = missing[start : start + GROUP]
             answers = self._ask(group)
             if answers is None:
-                continue  # the grammar serves these; a later run asks again
+                # Nothing is cached, so the next clip that says the same asks again. This one gets the grammar's
+                # wordings for good, and its rows say so: what is written is not asked about by a later run.
+                continue
             for text, answered in zip(group, answers):
                 self._cache.put(keys[text], answered)
                 proposals[text] = answered
@@ -129,7 +137,7 @@ class Paraphraser:
             "properties": {str(i): {"type": "array", "items": {"type": "string"}} for i in range(len(group))},
             "required": [str(i) for i in range(len(group))],
         }
-        raw, _ = self._asker.ask(Query(_INSTRUCTIONS, "\n".join(lines), schema), make_id("paraphrase", *group))
+        raw, _ = self._asker.ask(Query(INSTRUCTIONS, "\n".join(lines), schema), make_id("paraphrase", *group))
         if raw.status != "ok":
             log.warning("no paraphrases for %d sentences: %s %s", len(group), raw.status, raw.message)
             return None
