@@ -26,6 +26,7 @@ class DataSettings(Settings):
 
     ``views``: at most this many pictures of a time, in the order of the row. ``blind``: pictures are left out.
     ``delay``: committed prefixes are drawn (eq. 17); off for open-loop robots.
+    ``fastest_source_hz``: so many source steps a second are read for a chunk of merged steps.
     """
 
     recipe: str
@@ -34,7 +35,7 @@ class DataSettings(Settings):
     views: int = Field(default=3, ge=1)
     blind: bool = False
     delay: DelaySettings | None = None
-    fastest_source_hz: float = Field(default=60.0, gt=0)
+    fastest_source_hz: float = Field(default=100.0, gt=0)
 
 
 class PackingSettings(Settings):

@@ -94,6 +94,10 @@ class Source:
             trace = _at_most(window.action, window.action_mask, merge, chunk.steps)
             return self.serialiser.describing(pictures, window.question, window.answer, state, trace, slots, **names)
         needed = chunk.steps * merge
+        if needed > len(window.action):
+            raise ValueError(
+                f"{window.episode_id} has {window.rate_hz:g} steps a second: set data.fastest_source_hz to that or more"
+            )
         target_chunk = merge_steps(window.action[:needed], window.action_mask[:needed], merge)
         history = None
         if window.task == "motion_continuation":

@@ -1,0 +1,109 @@
+"""From raw robot episodes to a training step: the robot job, a recipe, examples by position, losses and a chunk."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from beingh05_model.inference.denoise import Denoiser
+from beingh05_model.network.model import BeingH
+from beingh05_model.network.presets import everything, tiny
+from beingh05_model.sequence import tokenizer
+from beingh05_model.sequence.collate import pack, rows
+from beingh05_model.sequence.segments import Action, State, Vision
+from beingh05_model.sequence.serialise import Serialiser
+from beingh05_model.training.settings import DataSettings
+from beingh05_model.training.source import Source
+from unihand_data.recipe.reader import RecipeReader
+from unihand_data.sources.robot.generate.catalogue import generate
+from unihand_data.space import load_embodiment
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    generate("metaworld_experts", folder / "raw", seed=1, episodes=3)
+
+    def call(script, *arguments):
+        command = [sys.executable, PIPELINES / script, *arguments]
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+    call("robot_manipulation.py", "--input", folder / "raw", "--output", folder / "shards", "--engine", "local")
+    call("build_recipe.py", "--input", folder / "shards", "--output", folder / "recipe", "--set", "caps.simulated=null")
+    return str(folder / "recipe")
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.small(["open the drawer", "How should the hands move to do the following?"])
+
+
+def source(recipe, words, seed=0, **settings):
+    config = tiny(vocab=len(words))
+    serialiser = Serialiser(words, config.flow, config.vision.tokens)
+    return Source(DataSettings(recipe=recipe, **settings), serialiser, config.vision.image_size, seed)
+
+
+def parts(example, kind):
+    return [s for s in example.segments if isinstance(s, kind)]
+
+
+def test_a_position_always_gives_the_same_example(recipe, words):
+    first, second, other = (source(recipe, words, seed).example(4) for seed in (0, 0, 1))
+    assert first.name == second.name == other.name
+    for a, b in zip(first.pixels(), second.pixels(), strict=True):
+        assert torch.equal(a, b)
+    noise = [parts(e, Action)[0].noise for e in (first, second, other)]
+    assert np.array_equal(noise[0], noise[1])
+    assert not np.array_equal(noise[0], noise[2])
+
+
+def test_an_example_holds_the_numbers_of_its_window(recipe, words):
+    position = 2
+    with RecipeReader(recipe) as reader:
+        _, window = reader.read([position], horizon=16, views=())[0]
+    example = source(recipe, words).example(position)
+    target, state = parts(example, Action)[0], parts(example, State)[0]
+    assert np.array_equal(target.values, window.action)
+    assert np.array_equal(target.real, window.action_mask.any(1))
+    assert np.array_equal(state.values, window.state[-1])
+    slots = load_embodiment("metaworld").slots("action")
+    assert set(np.flatnonzero(target.slots)) == set(slots)
+    assert not target.cells[~window.action_mask].any()
+
+
+def test_a_blind_run_sees_no_picture(recipe, words):
+    assert parts(source(recipe, words, blind=True).example(0), Vision) == []
+    assert parts(source(recipe, words, views=1).example(0), Vision)
+
+
+def test_merged_steps_last_as_long_as_the_rate_asks(recipe, words):
+    """80 source steps a second, 20 steps of the chunk: four are merged, their displacements add up."""
+    position = 0
+    with RecipeReader(recipe) as reader:
+        _, window = reader.read([position], horizon=64, views=())[0]
+    merged = parts(source(recipe, words, chunk={"rate_hz": 20.0}).example(position), Action)[0]
+    whole = window.action_mask[:, :3].all(1).reshape(16, 4).all(1)
+    assert whole.any()
+    with pytest.raises(ValueError, match=r"set data\.fastest_source_hz"):
+        source(recipe, words, chunk={"rate_hz": 20.0}, fastest_source_hz=60).example(position)
+    assert np.allclose(merged.values[whole, :3], window.action[:, :3].reshape(16, 4, 3).sum(1)[whole], atol=1e-6)
+
+
+def test_a_training_step_and_a_chunk_come_out_of_raw_episodes(recipe, words):
+    torch.manual_seed(0)
+    model = BeingH(tiny(vocab=len(words), **everything(codebook=32, motion_tokens=4)))
+    examples = [source(recipe, words).example(p) for p in range(3)]
+    losses = model(pack(examples, 1200))
+    (losses.flow + losses.routing).backward()
+    assert float(losses.flow) > 0
+    assert model.action_encoder.fc1.weight.grad.any()
+    actions = Denoiser(model.eval()).run(rows(examples[:1]), lambda shape: torch.zeros(shape))
+    assert actions.shape == (1, 16, 200)
+    assert torch.isfinite(actions).all()
