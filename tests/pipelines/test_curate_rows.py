@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from unihand_data.curate.clip_state import ClipState, Origin
+from unihand_data.curate.hand_models import one_hand_model
 from unihand_data.curate.human_rows import ACTION_SLOTS, BETA, EEF, STATE_SLOTS, THETA, human_episode
 from unihand_data.curate.mirror_row import mirror_episode
 from unihand_data.curate.motion_quality import MotionSettings
@@ -17,6 +18,7 @@ from unihand_data.hands.track import HandTrack
 from unihand_data.language.templates import render
 from unihand_data.shards.rows import LanguageRow, MediaRow
 from unihand_data.shards.tokens import TokenCounter
+from unihand_data.space.embodiment import load_embodiment
 from unihand_data.space.slots import GROUPS
 from unihand_data.video.clip import ClipRef
 
@@ -76,7 +78,7 @@ def clip_of(right: HandTrack | None, left: HandTrack | None = None, camera: Came
 
 
 def row_of(*args, **kwargs):
-    return human_episode(clip_of(*args, **kwargs), MotionSettings(), "h")
+    return human_episode(clip_of(*args, **kwargs), MotionSettings())
 
 
 def dense(row, what):
@@ -129,6 +131,41 @@ def test_beta_of_the_generic_skeleton_is_masked():
     _, mask = dense(row_of(hand("right", hand_model="generic_v1"), camera=still_camera()), "state")
     assert not mask[:, 90:100].any()
     assert mask[:, 110:155].all()
+
+
+@pytest.mark.parametrize(("model", "name"), [("mano", "human_hands"), ("generic_v1", "human_hands_generic")])
+def test_a_row_and_its_twin_are_of_the_embodiment_of_its_hands_model(model, name):
+    for sides in ({"right": hand("right", hand_model=model)}, {"right": None, "left": hand("left", hand_model=model)}):
+        row = row_of(**sides, camera=still_camera())
+        assert {h.hand_model for h in row.hands} == {model}, "a side without a pose takes the other's model"
+        for each in (row, mirror_episode(row)):
+            assert (each.embodiment, each.embodiment_hash) == (name, load_embodiment(name).hash)
+            assert load_embodiment(each.embodiment).hand_model == model
+        assert row.origin == "real"
+
+
+def test_where_the_sides_have_two_models_the_one_seen_less_is_left_out_and_said():
+    few = np.arange(T) < 4
+    right, left = hand("right", valid=few, hand_model="generic_v1"), hand("left")
+    with pytest.raises(ValueError, match="two models"):
+        row_of(right, left, camera=still_camera())
+    for sides, kept in (((right, left), "left"), ((hand("right", hand_model="generic_v1"), left), "right")):
+        settled, why = one_hand_model(HandResult(right=sides[0], left=sides[1]))
+        assert {side: getattr(settled, side).valid.any() for side in ("left", "right")} == {
+            side: side == kept for side in ("left", "right")
+        }
+        assert f"the {kept} one is" in why
+        row = row_of(settled.right, settled.left, camera=still_camera())
+        assert row.embodiment == ("human_hands" if kept == "left" else "human_hands_generic")
+    same, why = one_hand_model(HandResult(right=hand("right"), left=left))
+    assert (why, same.left.valid.all(), same.right.valid.all()) == ("", True, True)
+
+
+def test_rows_of_rendered_clips_are_simulated_and_so_are_their_twins():
+    clip = clip_of(hand("right"), camera=still_camera())
+    clip.origin.origin = "sim"
+    row = human_episode(clip, MotionSettings())
+    assert (row.origin, mirror_episode(row).origin) == ("sim", "sim")
 
 
 def test_the_last_step_is_masked_and_a_hand_that_is_not_there_is_masked_everywhere():
@@ -272,9 +309,9 @@ def test_no_sample_starts_in_a_gap_and_no_continuation_reaches_over_one():
 
 def test_sample_ids_and_starts_do_not_hang_on_the_text():
     clip = clip_of(hand("right"), camera=still_camera())
-    one = build_samples(human_episode(clip, MotionSettings(), "h"), TaskSettings(), TokenCounter())
+    one = build_samples(human_episode(clip, MotionSettings()), TaskSettings(), TokenCounter())
     clip.language = [LanguageRow(x.level, x.t0, x.t1, "Other words.", x.hand, "gemini") for x in clip.language]
-    other = build_samples(human_episode(clip, MotionSettings(), "h"), TaskSettings(), TokenCounter())
+    other = build_samples(human_episode(clip, MotionSettings()), TaskSettings(), TokenCounter())
     assert [s.sample_id for s in one] == [s.sample_id for s in other]
 
 

@@ -13,7 +13,7 @@ from unihand_data.cli import main as unihand
 from unihand_data.language.config import LanguageSettings
 from unihand_data.language.paraphrase import Paraphraser
 from unihand_data.report.figures import FIGURES, STAGES
-from unihand_data.shards.catalogue import validate
+from unihand_data.shards.catalogue import inspect, validate
 
 #: DESIGN: what `unihand inspect DIR --json` prints, to the key
 INSPECT = {
@@ -91,6 +91,7 @@ def test_the_report_draws_figures_of_all_four_stages_and_what_smoothing_changed(
     for row in job.rows_of(shards).values():
         own_estimate = {n for n in FIGURES if n not in ("dba_px", "idle_share", "relevance_model_score")}
         own_estimate -= {"narrations_of_others", "world_jitter_pos", "world_jump_ratio"}
+        own_estimate -= {"rate_off", "gap_steps"}  # of a robot's clock
         assert own_estimate <= set(row.quality)
         assert row.quality["smooth_pos_after"] < row.quality["smooth_pos_before"]
         assert row.quality["sentences"] + row.quality["paraphrases"] == len(row.language)
@@ -138,4 +139,8 @@ def test_a_finer_look_at_one_row(job, shards):
             assert not row.state_mask[unseen, eef].any()
             assert not row.state_mask[unseen, theta].any()
         assert {"seen_ratio", "jitter_pos", "reliability"} <= set(row.quality)
-        assert {"item", "config", "hands", "camera"} <= set(row.provenance)
+        assert {"item", "config", "hands", "camera", "models"} <= set(row.provenance)
+        assert {"video", "hands", "camera", "curate", "motion_rules", "templates"} <= set(row.provenance["stages"])
+        assert {"av", "mediapipe"} <= set(row.provenance["libraries"])
+        assert (row.embodiment, row.origin) == ("human_hands_generic", "real")
+    assert set(inspect(str(shards))["by_embodiment"]) == {"human_hands_generic"}

@@ -10,7 +10,7 @@ from unihand_data.jobs.human_config import HumanVideoSettings, checked
 from unihand_data.jobs.items import fingerprint, list_units
 from unihand_data.jobs.model_files import check_estimator
 from unihand_data.jobs.places import check_places
-from unihand_data.sources.registry import open_source
+from unihand_data.sources.registry import load_dataset, open_source
 
 
 def ids(folder):
@@ -51,7 +51,7 @@ def test_hawor_without_its_checkout_is_refused_before_any_work():
 def test_a_checkout_or_a_folder_of_videos_that_is_not_there_is_refused_by_its_name():
     settings = HumanVideoSettings(hand_estimator="hawor", hawor=HaworSettings(repo="/nothere"))
     with pytest.raises(SettingsError, match="/nothere"):
-        check_estimator(checked(settings), fetch=False)
+        check_estimator(checked(settings), load_dataset("video_folder"), fetch=False)
     with pytest.raises(SettingsError, match="videos /nothere: no such folder"):
         checked(HumanVideoSettings(videos="/nothere"))
 

@@ -12,7 +12,7 @@ from unihand_data.errors import DatasetRefused
 from unihand_data.hands.hawor_config import HaworSettings
 from unihand_data.jobs import model_files
 from unihand_data.jobs.human_config import HumanVideoSettings, checked
-from unihand_data.sources.registry import load_dataset
+from unihand_data.sources.registry import dataset_names, load_dataset
 
 PLAIN, HOT3D, EGODEX = (load_dataset(name) for name in ("video_folder", "hot3d", "egodex"))
 
@@ -80,8 +80,36 @@ def test_another_bundle_than_the_pinned_one_is_refused_before_any_work(tmp_path)
     (tmp_path / "mine.task").write_bytes(b"other networks")
     with pytest.raises(SettingsError, match=r"mine\.task"):
         model_files.check_estimator(
-            job(tmp_path, PLAIN, hands={"model_path": str(tmp_path / "mine.task")}), fetch=False
+            job(tmp_path, PLAIN, hands={"model_path": str(tmp_path / "mine.task")}), PLAIN, fetch=False
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("hot3d", "PCA coefficients"),
+        ("dexycb", "PCA coefficients"),
+        ("arctic", "mean hand"),
+        ("hoi4d", "transl"),
+    ],
+)
+def test_a_data_set_that_needs_mano_is_refused_up_front_without_it(tmp_path, mano, name, use):
+    spec = load_dataset(name)
+    with pytest.raises(SettingsError, match=f"{name}.*{use}.*MANO_LEFT") as caught:
+        model_files.check_estimator(job(tmp_path, spec), spec, fetch=False)
+    assert "\n" not in str(caught.value)
+    model_files.check_estimator(job(tmp_path, spec, mano_dir=str(mano)), spec, fetch=False)
+
+
+def test_only_the_sets_whose_numbers_need_mano_ask_for_it(tmp_path):
+    asked = set()
+    for name in dataset_names():
+        spec = load_dataset(name)
+        try:
+            model_files.check_estimator(job(tmp_path, spec), spec, fetch=False)
+        except SettingsError:
+            asked.add(name)
+    assert asked == {"arctic", "dexycb", "hoi4d", "hot3d"}
 
 
 def test_a_named_folder_that_is_not_there_or_lacks_a_side_is_refused(tmp_path, mano):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import metadata
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from unihand_data.geometry.camera import CameraTrack
 from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.hawor_config import HaworReadSettings, HaworSettings
 from unihand_data.hands.track import HandTrack
-from unihand_data.jobs import human_split, human_stages
+from unihand_data.jobs import human_split, human_stages, human_versions
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.runner.stage import Unit
@@ -117,7 +118,7 @@ def test_a_clip_with_a_sentence_that_cannot_be_mirrored_gets_no_twin_and_a_row_s
     monkeypatch.setattr(human_stages, "mirror_episode", lambda r: r)
     monkeypatch.setattr(human_stages, "build_samples", lambda *_: [])
     stage = human_stages.BuildRows(HumanVideoSettings())
-    unit = Unit("c", "i", "/in/a.mp4#t=0,1", SimpleNamespace(media=object()))
+    unit = Unit("c", "i", "/in/a.mp4#t=0,1", SimpleNamespace(media=object(), provenance={}))
     (out,) = stage(unit)
     assert len(out.body.episodes) == 1 + twins
     assert [(r.level, r.reason) for r in out.rejects] == [("row", "unsupported")] * (1 - twins)
@@ -145,3 +146,73 @@ def test_a_stretch_that_a_sparse_annotation_leaves_out_goes_to_the_estimator_wit
         (out,) = reconstruct(unit)
         assert (out.body.hands is found) == (expected == "estimated")
         assert out.body.hands.camera.method == "given"
+
+
+def test_a_side_of_another_hand_model_is_left_out_and_a_row_says_so(monkeypatch):
+    found = hands()
+    found.left.valid[:5], found.left.hand_model = True, "mano"
+    monkeypatch.setattr(human_stages, "_hand_estimator", lambda settings: SimpleNamespace(estimate=lambda clip: found))
+    clip = ClipState("c", Origin("rec", "c0", "set", "/in/a.mp4", "wild", "unknown", False), clip_ref(), 30.0)
+    (out,) = human_stages.ReconstructHands(HumanVideoSettings(), "/work", JOINED)(Unit("c", "i", "/in/a.mp4", clip))
+    assert not out.body.hands.left.valid.any()
+    assert [(r.level, r.reason) for r in out.rejects] == [("row", "contradiction")]
+    assert "left hand (mano, 5 frames) is left out" in out.rejects[0].message
+
+
+def test_code_and_libraries_are_in_the_provenance_and_in_no_id(monkeypatch, stage):
+    def made():
+        human_versions.source_hash.cache_clear()
+        human_versions.library_version.cache_clear()
+        return stage._unit(Unit("i", "i", "/in/a.mp4"), recording(), clip_ref(), 30.0)
+
+    here = made()
+    said = here.body.provenance
+    assert said["libraries"]["av"] == metadata.version("av")
+    assert {"video", "motion_rules", "templates"} == set(said["stages"])
+    with monkeypatch.context() as other:
+        other.setattr(human_versions.metadata, "version", lambda name: "99.0")
+        other.setattr(human_versions, "make_id", lambda *parts: "another source")
+        elsewhere = made()
+    assert elsewhere.body.provenance["libraries"]["av"] == "99.0"
+    assert elsewhere.body.provenance["code"] != said["code"]
+    assert elsewhere.id == here.id
+    assert made().body.provenance == said
+
+
+def test_each_stage_adds_what_it_drove_with_its_version():
+    said = {"stages": dict(human_versions.WORDS)}
+    human_versions.record(said, "hands", "mediapipe-9.9")
+    human_versions.record(said, "camera", "colmap")
+    human_versions.record(said, "curate")
+    assert said["hands"] == "mediapipe-9.9"
+    assert said["camera"] == f"colmap-{metadata.version('pycolmap')}"
+    assert said["libraries"]["mediapipe"] == metadata.version("mediapipe")
+    for name, start in (("hands", "mediapipe-9.9+"), ("camera", said["camera"] + "+"), ("curate", "")):
+        assert said["stages"][name].startswith(start)
+        assert len(said["stages"][name]) == len(start) + 12
+    human_versions.record(said, "camera", "static")
+    assert said["camera"] == "static"
+    assert human_versions.WORDS.keys() == {"motion_rules", "templates"}, "the shared table stays as it is"
+
+
+def test_the_source_hash_follows_the_files_of_its_rooms_and_no_others(monkeypatch, tmp_path):
+    for name in ("video/a.py", "sources/b.yaml", "sources/robot/c.py", "hands/d.py", "video/a.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    monkeypatch.setattr(human_versions, "_PACKAGE", tmp_path)
+
+    def hashes():
+        human_versions.source_hash.cache_clear()
+        return human_versions.source_hash("sources", "video"), human_versions.source_hash()
+
+    first = hashes()
+    for name, room, whole in (
+        ("video/a.py", True, True),
+        ("sources/robot/c.py", False, True),
+        ("video/a.pyc", False, False),
+    ):
+        (tmp_path / name).write_text("2")
+        now = hashes()
+        assert (now[0] != first[0], now[1] != first[1]) == (room, whole), name
+        first = now
+    human_versions.source_hash.cache_clear()

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.curate.clip_state import ClipState
+from unihand_data.curate.hand_models import embodiment_of, hand_model
 from unihand_data.curate.motion_quality import MotionSettings, step_outliers
 from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.geometry.world import level_world
@@ -27,7 +28,6 @@ BETA: dict[Side, int] = {"right": 90, "left": 100}
 THETA: dict[Side, int] = {"right": 110, "left": 155}
 STATE_SLOTS = np.concatenate([np.arange(0, 6), np.arange(9, 15), np.arange(90, 110), np.arange(110, 200)])
 ACTION_SLOTS = np.concatenate([np.arange(0, 6), np.arange(9, 15), np.arange(110, 200)])
-EMBODIMENT = "human_hands"
 
 
 @dataclass
@@ -109,8 +109,8 @@ def _stored_intrinsics(view: Intrinsics | None, width: int, height: int) -> np.n
     return np.array([k.fx, k.fy, k.cx, k.cy])
 
 
-def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: str) -> EpisodeRow:
-    """The unmirrored row of a finished clip."""
+def human_episode(clip: ClipState, settings: MotionSettings) -> EpisodeRow:
+    """The unmirrored row of a finished clip, whose hands are of one model."""
     if clip.hands is None or clip.media is None:
         raise ValueError("rows are built after hands and encoding")
     times = np.asarray(clip.clip.pts, float) - clip.clip.t0
@@ -118,6 +118,8 @@ def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: st
     tracks: dict[Side, HandTrack] = {"right": clip.hands.right, "left": clip.hands.left}
     state, state_mask, action, action_mask, outliers = human_state_action(tracks, motion, times, settings)
     origin, media = clip.origin, clip.media
+    model = hand_model(clip.hands)
+    embodiment, embodiment_hash = embodiment_of(model)
     quality = {k: float(v) for k, v in clip.figures.items()}
     quality["outlier_steps"] = float(outliers)
     return EpisodeRow(
@@ -129,7 +131,7 @@ def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: st
         task_id=origin.task_id,
         licence=origin.licence,
         shareable=origin.shareable,
-        embodiment=EMBODIMENT,
+        embodiment=embodiment,
         embodiment_hash=embodiment_hash,
         domain="human",
         origin=origin.origin,
@@ -161,7 +163,7 @@ def human_episode(clip: ClipState, settings: MotionSettings, embodiment_hash: st
         hands=[
             HandRow(
                 side=side,
-                hand_model=track.hand_model,
+                hand_model=model,
                 estimator=track.estimator,
                 confidence=np.nan_to_num(track.confidence).astype(np.float32),
                 valid=track.valid.copy(),

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from unihand_data import __version__
 from unihand_data.config import content_hash
 from unihand_data.curate.clip_state import ClipState, Origin
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.estimator import HandResult
 from unihand_data.ids import make_id
 from unihand_data.jobs.human_config import HumanVideoSettings
+from unihand_data.jobs.human_versions import WORDS, code_version, record
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.model_files import check_worker
-from unihand_data.language.motion_rules import MOTION_RULES_VERSION
-from unihand_data.language.templates import TEMPLATES_VERSION
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.schema import SCHEMA_VERSION
 from unihand_data.sources.recording import HumanSource, Narration, Recording
 from unihand_data.video.clip import ClipRef
-
-#: versions of what words and samples depend on besides the settings; the mirror's is in the twin's own provenance
-STAGE_VERSIONS = {"motion_rules": MOTION_RULES_VERSION, "templates": TEMPLATES_VERSION}
 
 
 class HumanStage:
@@ -127,8 +122,8 @@ class OpenAndSplit(HumanStage):
             provenance={
                 "item": unit.item,
                 "schema": SCHEMA_VERSION,
-                "code": __version__,
-                "stages": STAGE_VERSIONS,
+                "code": code_version(),
+                "stages": dict(WORDS),
                 "config": self.version,
                 "models": self.settings.model_files,
                 "t0": ref.t0,
@@ -136,6 +131,7 @@ class OpenAndSplit(HumanStage):
                 "intrinsics": ref.intrinsics.source,
             },
         )
+        record(clip.provenance, "video")
         return Unit(clip_id, unit.item, f"{recording.item.uri}#t={ref.t0:.3f},{ref.t1:.3f}", clip)
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from unihand_data.curate.annotate import Words
 from unihand_data.curate.clip_state import ClipState
+from unihand_data.curate.hand_models import one_hand_model
 from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentences
 from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
@@ -24,6 +25,7 @@ from unihand_data.jobs.deferred import Deferred
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.human_split import HumanStage
 from unihand_data.jobs.human_split import OpenAndSplit as OpenAndSplit  # the pages name all stages through this module
+from unihand_data.jobs.human_versions import record
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.model_files import check_worker
 from unihand_data.jobs.tokenizer import open_counter
@@ -63,10 +65,12 @@ class ReconstructHands(HumanStage):
             return [unit]
         own = clip.annotated if self.settings.prefer_annotated and clip.own_hands else None
         with self.joined.of(clip, reads=own is None):
-            clip.hands = own or self._estimated(clip)
+            clip.hands, left_out = one_hand_model(own or self._estimated(clip))
             if clip.frames_with_hand == 0:
                 raise _clip_reject(clip, Reason.NO_HANDS, "no hand was seen in any frame")
-        clip.provenance["hands"] = clip.hands.right.estimator
+        if left_out:
+            unit.rejects.append(Reject(Reason.CONTRADICTION, f"{unit.uri}: {left_out}", level="row"))
+        record(clip.provenance, "hands", clip.hands.right.estimator)
         return [unit]
 
     def _estimated(self, clip: ClipState) -> HandResult:
@@ -109,7 +113,7 @@ class EstimateCamera(HumanStage):
         assert clip.hands is not None
         with self.joined.of(clip, reads=clip.hands.camera is None):
             clip.camera = clip.hands.camera or self.estimator.estimate(clip.clip, clip.hands)
-        clip.provenance["camera"] = clip.camera.method
+        record(clip.provenance, "camera", clip.camera.method)
         return [unit]
 
     def close(self) -> None:
@@ -140,7 +144,7 @@ class ScreenClip(HumanStage):
         if why := camera_verdict(clip.figures, self.settings.motion):
             clip.camera = None
             clip.figures["camera_refused"] = 1.0
-            clip.provenance["camera"] = f"none: {why}"
+            clip.provenance["camera"] = f"none: {why}"  # ``stages.camera`` still says who looked
         if self.settings.relevance.enabled:
             relevance = screen_motion(clip.hands, clip.camera, times, self.settings.relevance)
             clip.figures.update({k: float(v) for k, v in relevance.figures.items()})
@@ -167,6 +171,7 @@ class EncodeClip(HumanStage):
         path = paths.join(self.folder, f"{clip.clip_id}.mp4")
         with self.joined.of(clip, last=True):
             clip.media = self.video.encode(clip.clip, path, self.settings.video.encode, licence=clip.origin.licence)
+        record(clip.provenance, "video")
         return [unit]
 
     def close(self) -> None:
@@ -239,15 +244,13 @@ class BuildRows(HumanStage):
 
     def __init__(self, settings: HumanVideoSettings):
         super().__init__(settings)
-        from unihand_data.space.embodiment import load_embodiment
-
-        self.embodiment_hash = load_embodiment("human_hands").hash
         self.counter = open_counter(settings.tokens)
 
     def __call__(self, unit: Unit) -> list[Unit]:
         clip: ClipState = unit.body
         assert clip.media is not None
-        row = human_episode(clip, self.settings.motion, self.embodiment_hash)
+        record(clip.provenance, "curate")
+        row = human_episode(clip, self.settings.motion)
         if not row.action_mask.any():
             raise _clip_reject(clip, Reason.EMPTY, "no step has two neighbouring seen poses, so there is no action")
         episodes: list[EpisodeRow] = [row]

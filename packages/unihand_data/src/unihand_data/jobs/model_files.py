@@ -16,6 +16,7 @@ from pathlib import Path
 from unihand_data.config import SettingsError
 from unihand_data.errors import DatasetRefused
 from unihand_data.hands.hawor_run import checked_repo
+from unihand_data.hands.mano import ENV as MANO_ENV
 from unihand_data.hands.mano import mano_dir
 from unihand_data.hands.models import ENV as HAND_MODELS_ENV
 from unihand_data.hands.models import PARTS, ModelsMissing, ensure_hand_models
@@ -41,8 +42,9 @@ def with_model_files(settings: HumanVideoSettings, spec: DatasetSpec) -> HumanVi
         raise SettingsError(str(error)) from error
 
 
-def check_estimator(settings: HumanVideoSettings, *, fetch: bool) -> None:
-    """What finds the hands is there: HaWoR's checkout, interpreter and weights, or MediaPipe's models.
+def check_estimator(settings: HumanVideoSettings, spec: DatasetSpec, *, fetch: bool) -> None:
+    """What finds the hands is there: HaWoR's checkout, interpreter and weights, or MediaPipe's models; and MANO's files
+    where the data set's own hands cannot be read without.
 
     Args:
         fetch: get MediaPipe's models where they are not here; False looks only at a bundle that is named.
@@ -50,6 +52,12 @@ def check_estimator(settings: HumanVideoSettings, *, fetch: bool) -> None:
     Raises:
         SettingsError: naming what is missing.
     """
+    use = spec.hands.mano_use if spec.hands else ""
+    if use and mano_dir(settings.mano_dir) is None:
+        raise SettingsError(
+            f"{spec.name}: its {use} need MANO; name the folder of {' and '.join(_MANO_FILES)} (licensed, from "
+            f"mano.is.tue.mpg.de) with --set mano_dir=/path or {MANO_ENV}"
+        )
     if settings.hand_estimator == "hawor":
         checked_repo(settings.hawor)
     elif fetch or settings.hands.model_path or os.environ.get(HAND_MODELS_ENV):
