@@ -4,7 +4,9 @@
 
 Without arguments it measures the clip that the package ships. Figures: see ``unihand_data.demo.compare``; jitter is
 given before and after smoothing. The estimate is made once without smoothing and smoothed here, so that both are of the
-same landmarks.
+same landmarks. The last lines say how many statements of the motion describer about these hands are true by the truth's
+own trajectory (``unihand_data.demo.sentences``; the camera is the true one), and how many would be if every hand were
+taken for exact.
 """
 
 from __future__ import annotations
@@ -16,16 +18,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from unihand_data.curate.motion_quality import MotionSettings, clip_figures
 from unihand_data.demo.compare import compare
+from unihand_data.demo.sentences import format_score, found_motions, score_sentences
 from unihand_data.demo.truth import SHIPPED_TRUTH, SHIPPED_VIDEO, load_truth
 from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import smooth
 from unihand_data.hands.config import DetectSettings, HandsSettings, SmoothSettings
 from unihand_data.hands.mediapipe_estimator import MediaPipeEstimator, posed, view_camera
+from unihand_data.language.motion_trust import HandTrust
 from unihand_data.video.clip import ClipRef
 from unihand_data.video.probe import probe
 
-_OFF = SmoothSettings(window_s=0.0, max_gap_s=0.0, outlier_floor_m=1e9, outlier_floor_deg=1e9)
+_OFF = SmoothSettings(window_s=0.0, max_gap_s=0.0, outlier_floor_m=1e9, outlier_floor_deg=180.0)
 _SHOWN = (
     "detection_rate", "false_frames", "side_accuracy", "wrist_mm", "lateral_mm", "depth_mm", "wrist_deg", "bend_deg",
     "theta_deg", "keypoint_px", "jitter_before_mm", "jitter_mm", "jitter_true_mm",
@@ -69,6 +76,11 @@ def main() -> int:
     out(f"{'':18s}" + "".join(f"{name:>10s}" for name in ("right", "left", "both")) + "\n")
     for key in _SHOWN:
         out(f"{key:18s}" + "".join(f"{figures[side][key]:10.3f}" for side in ("right", "left", "both")) + "\n")
+    trusted = found_motions(truth, after, clip_figures(after, None, np.asarray(clip.pts, float), MotionSettings()))
+    blind = {side: replace(hand, trust=HandTrust()) for side, hand in trusted.items()}
+    for name, hands in (("sentences", trusted), ("sentences_if_exact", blind)):
+        figures[name] = score_sentences(truth, clip.pts, hands)
+        out(f"{name}: {format_score(figures[name])}\n")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2, default=float))
     return 0

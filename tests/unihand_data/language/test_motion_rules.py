@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from unihand_data.hands.track import HandTrack
 from unihand_data.language import motion_phrases
 from unihand_data.language.mirror_words import mirror_flags, swap_left_right
 from unihand_data.language.motion_measure import HandMotion, closure_from_theta, heading_of_camera
 from unihand_data.language.motion_rules import describe_clip
+from unihand_data.language.motion_trust import HandTrust, trust_of
 
 FPS = 30
 M_Y, M_X = np.diag([1.0, -1, 1]), np.diag([-1.0, 1, 1])
@@ -35,7 +37,7 @@ def _mirrored(hand):
     rot = None
     if hand.rot is not None:
         rot = Rotation.from_matrix(M_Y @ Rotation.from_rotvec(hand.rot).as_matrix() @ M_X @ np.eye(3)).as_rotvec()
-    return HandMotion(hand.pos * [1, -1, 1], hand.valid, hand.closure, rot)
+    return HandMotion(hand.pos * [1, -1, 1], hand.valid, hand.closure, rot, hand.trust)
 
 
 def _instructions(rows):
@@ -132,6 +134,101 @@ def test_a_hand_unseen_for_most_of_a_window_is_not_spoken_of():
     assert describe_clip(t, _hand(pos, valid=valid), None, key="k") == []
 
 
+def _estimated(confidence=0.9, frames=FPS, reliability=0.9, **noise):
+    """Trust in a hand that one camera's pictures gave."""
+    return HandTrust(True, **noise, reliability=reliability, confidence=np.full(frames, confidence))
+
+
+def _said(text):
+    return {
+        "closes": any(p in text for p in motion_phrases.CLOSE),
+        "opens": any(p in text for p in motion_phrases.OPEN),
+        "turns": "degrees" in text,
+        "moves": " cm" in text,
+        "still": any(p.format(hand="the right hand") in text.lower() for p in motion_phrases.STILL_ALONE),
+    }
+
+
+def _one(pos, closure=None, rot=None, trust=None):
+    rows = describe_clip(
+        _t(1.0), None, HandMotion(pos, np.ones(FPS, bool), closure, rot, trust or HandTrust()), key="k"
+    )
+    return _said(rows[0].text) if rows else {}
+
+
+def test_grip_and_turn_of_an_estimated_hand_are_not_stated_within_what_one_camera_gets_wrong():
+    t = _t(1.0)
+    pos, rot = _line(t, (0.3, 0, 0), (0, 0.1, 0)), np.outer(np.linspace(0, np.radians(50), len(t)), [0, -1.0, 0])
+    closure = np.linspace(0.39, 0.22, len(t))  # what the estimator said of a hand that was closing
+    exact = _one(pos, closure, rot)
+    assert exact["turns"]
+    assert exact["opens"]
+    assert _one(pos, closure, rot, _estimated()) == exact | {"turns": False, "opens": False}
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [{"confidence": 0.6}, {"reliability": 0.27}, {"noise_rot": 1.2, "noise_closure": 0.4}, {"confidence": np.nan}],
+)
+def test_a_large_grip_and_turn_is_stated_of_a_sure_hand_and_left_out_of_a_doubtful_one(doubt):
+    t = _t(1.0)
+    pos, rot = _line(t, (0.3, 0, 0), (0, 0.1, 0)), np.outer(np.linspace(0, np.radians(145), len(t)), [0, 0, -1.0])
+    closure = np.linspace(0.2, 0.9, len(t))
+    sure = _one(pos, closure, rot, _estimated())
+    assert sure["turns"]
+    assert sure["closes"]
+    doubtful = _one(pos, closure, rot, _estimated(**doubt))
+    assert not doubtful.get("turns")
+    assert not doubtful.get("closes")
+
+
+def test_a_noisy_hand_is_said_neither_to_move_nor_to_be_still_until_it_leaves_its_noise():
+    t = _t(1.0)
+    noisy = _estimated(noise_pos=0.03)  # limit 9 cm
+    assert _one(_line(t, (0.3, 0, 0), (0, 0.06, 0)), trust=noisy) == {}
+    assert _one(_line(t, (0.3, 0, 0), (0, 0.0, 0)), trust=noisy) == {}
+    assert _one(_line(t, (0.3, 0, 0), (0, 0.2, 0)), trust=noisy)["moves"]
+    assert _one(_line(t, (0.3, 0, 0), (0, 0.0, 0)), trust=_estimated())["still"]
+
+
+def test_a_hand_seen_without_certainty_is_not_spoken_of_and_the_other_one_is():
+    t = _t(1.0)
+    pos = _line(t, (0.3, 0, 0), (0.2, 0, 0))
+    left = HandMotion(pos, np.ones(FPS, bool), trust=_estimated(confidence=0.4))
+    text = describe_clip(t, left, HandMotion(pos, np.ones(FPS, bool), trust=_estimated()), key="k")[0].text
+    assert "right hand" in text
+    assert "left hand" not in text
+    assert "both" not in text.lower()
+
+
+def test_a_mixed_rotation_is_not_stated_as_a_turn_about_one_axis():
+    t = _t(1.0)
+    pos = _line(t, (0.3, 0, 0), (0, 0.1, 0))
+    assert not _one(pos, rot=np.outer(np.linspace(0, 1.0, len(t)), [0.6, 0.5, 0.6]))["turns"]
+    assert _one(pos, rot=np.outer(np.linspace(0, 1.0, len(t)), [1.0, 0.3, 0.3]))["turns"]
+
+
+def test_trust_is_read_off_the_track_and_its_clip():
+    track = HandTrack.empty("left", 4, estimator="mediapipe-1.2.2")
+    track.figures.update(jitter_pos_raw_m=0.061, jitter_rot_raw_deg=24.0, jitter_theta_raw_deg=np.nan)
+    trust = trust_of(track, {"reliability": 0.27, "seen_ratio": 0.9})
+    assert trust.estimated
+    assert (trust.noise_pos, trust.noise_closure) == (0.061, 0.0)
+    assert trust.noise_rot == pytest.approx(np.radians(24))
+    assert trust.reliability == pytest.approx(0.3)
+    own = trust_of(HandTrack.empty("left", 4, estimator="annotated"))
+    assert not own.estimated
+    assert own.noise_pos == 0.0
+
+
+def test_no_summary_ends_a_side_with_over_which_would_not_mirror():
+    t = _t(4.0)
+    for key in range(12):
+        rows = describe_clip(t, None, _hand(_line(t, (0, 0, 0), (0, 0.1, 0))), key=str(key))
+        assert all(mirror_flags(r.text) == () for r in rows)
+        assert all("to the right" in swap_left_right(r.text) for r in rows if r.level == "intent")
+
+
 def test_windows_cover_the_clip_and_chunks_are_at_most_ten_seconds():
     t = _t(12.3)
     rows = describe_clip(t, None, _hand(_line(t, (0, 0, 0), (0.1, 0, 0))), key="k")
@@ -149,7 +246,7 @@ _PHRASES = [p for v in vars(motion_phrases).values() if isinstance(v, tuple) for
 @pytest.mark.parametrize("phrase", sorted(set(_PHRASES)))
 def test_every_wording_mirrors(phrase):
     fill = {"hand": "the left hand", "dir": "up and to the left", "cm": 7, "sense": "clockwise", "side": "left",
-            "way": "forward", "deg": 30, "seconds": 4}  # fmt: skip
+            "way": "forward", "deg": 30, "span": "4 seconds"}  # fmt: skip
     flip = {"hand": "the right hand", "dir": "up and to the right", "sense": "counterclockwise", "side": "right"}
     assert swap_left_right(phrase.format(**fill)) == phrase.format(**{**fill, **flip})
 
@@ -163,7 +260,10 @@ def _random_hand(rng, t, kind):
     closure = np.clip(rng.uniform() + np.outer(t, rng.normal(0, 0.3, 1))[:, 0], 0, 1) if kind != "bare" else None
     rot = np.outer(t, rng.normal(0, 0.5, 3)) + rng.normal(0, 1, 3) if kind == "full" else None
     valid = rng.uniform(size=len(t)) > rng.choice([0.0, 0.3])
-    return HandMotion(np.where(valid[:, None], pos, np.nan), valid, closure, rot)
+    trust = HandTrust()
+    if kind == "full" and rng.uniform() < 0.5:
+        trust = HandTrust(True, 0.005, 0.02, 0.02, rng.uniform(0.4, 1), rng.uniform(0.4, 1.2, len(t)).clip(0, 1))
+    return HandMotion(np.where(valid[:, None], pos, np.nan), valid, closure, rot, trust)
 
 
 _KINDS = st.sampled_from(["full", "full", "bare", "none"])

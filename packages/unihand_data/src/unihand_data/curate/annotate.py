@@ -22,6 +22,7 @@ from unihand_data.language.annotator import Annotator, build_backend
 from unihand_data.language.backends import ClipAnswer, ClipRequest, Usage, answer_reject, answer_rows
 from unihand_data.language.cache import AnswerCache
 from unihand_data.language.config import LanguageSettings, RelevanceSettings
+from unihand_data.language.motion_trust import trust_of
 from unihand_data.language.narrations import narration_rows
 from unihand_data.language.paraphrase import Paraphraser, augment_rows
 from unihand_data.language.prompts import clip_request
@@ -105,8 +106,12 @@ class ClipAnnotator:
 
     def _describe(self, clip: ClipState) -> list[LanguageRow]:
         times = np.asarray(clip.clip.pts, float) - clip.clip.t0
+        assert clip.hands is not None
+        tracks = {"left": clip.hands.left, "right": clip.hands.right}
         motions = {
-            side: motion_rules.HandMotion(pos, valid, closure=closure, rot=rot)
+            side: motion_rules.HandMotion(
+                pos, valid, closure=closure, rot=rot, trust=trust_of(tracks[side], clip.figures)
+            )
             for side, (pos, rot, valid, closure) in wrist_motion(clip).items()
         }
         return motion_rules.describe_clip(

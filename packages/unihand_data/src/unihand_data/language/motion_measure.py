@@ -10,14 +10,13 @@ chosen from them therefore mirror too.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from unihand_data.language.config import MotionRulesSettings
+from unihand_data.language.motion_trust import FIST_FLEXION, HandTrust, Limits, limits
 
-#: mean joint flexion (rad) of a fist over the four fingers: about 90, 100 and 70 degrees at the three joints
-FIST_FLEXION = 1.5
 _FINGER_JOINTS = 12  # of MANO's 15; the thumb comes last
 
 
@@ -30,17 +29,20 @@ class HandMotion:
         valid: (T,) bool.
         closure: (T,) 0 open .. 1 fist, or None.
         rot: (T, 3) axis-angle, hand to world, or None.
+        trust: how far it is to be believed; an exact recording by default.
     """
 
     pos: np.ndarray
     valid: np.ndarray
     closure: np.ndarray | None = None
     rot: np.ndarray | None = None
+    trust: HandTrust = field(default_factory=HandTrust)
 
 
 @dataclass(frozen=True)
 class HandFigures:
-    """One hand over one window, in the wearer's axes at the window's start. ``turn``: rotation vector (rad)."""
+    """One hand over one window, in the wearer's axes at the window's start. ``turn``: rotation vector (rad);
+    ``limits``: what a change must exceed to be stated."""
 
     move: tuple[float, float, float]
     path: float
@@ -48,6 +50,7 @@ class HandFigures:
     closure_range: float
     turn: tuple[float, float, float]
     mean_pos: tuple[float, float, float]
+    limits: Limits
 
     @property
     def distance(self) -> float:
@@ -56,7 +59,7 @@ class HandFigures:
 
 @dataclass(frozen=True)
 class WindowFigures:
-    """A window of the clip. A hand that was not seen for long enough is None; ``gap_change`` (m) needs both."""
+    """A window of the clip. A hand that was not seen for long or well enough is None; ``gap_change`` (m) needs both."""
 
     t0: float
     t1: float
@@ -142,6 +145,9 @@ def _hand(hand: HandMotion, inside: np.ndarray, yaw: float, settings: MotionRule
     seen = inside & hand.valid & np.isfinite(hand.pos).all(axis=1)
     if seen.sum() < 2 or seen.sum() < settings.min_valid * inside.sum():
         return None
+    support = limits(hand.trust, seen, inside, settings)
+    if support is None:
+        return None
     pos = _to_wearer(hand.pos[seen], yaw)
     steps = np.diff(_smoothed(pos), axis=0)
     move = pos[-1] - pos[0]
@@ -158,6 +164,7 @@ def _hand(hand: HandMotion, inside: np.ndarray, yaw: float, settings: MotionRule
         float(closure.max() - closure.min()) if len(closure) else 0.0,
         (float(turn[0]), float(turn[1]), float(turn[2])),
         (float(pos[:, 0].mean()), float(pos[:, 1].mean()), float(pos[:, 2].mean())),
+        support,
     )
 
 

@@ -7,7 +7,7 @@ or purpose may be named. A test mirrors every phrase. A change of any wording ch
 
 from __future__ import annotations
 
-MOTION_RULES_VERSION = "motion_rules-v1"
+MOTION_RULES_VERSION = "motion_rules-v2"
 
 #: hand moves: {hand}, {dir} ("up and to the left"), {cm}
 MOVE = (
@@ -49,4 +49,4 @@ APART = ("the hands move apart by about {cm} cm", "the distance between the hand
 TOGETHER = ("the hands come together by about {cm} cm", "the distance between the hands shrinks by about {cm} cm")
 JOIN = (", while ", "; meanwhile, ", ", and ")
 THEN = (", then ", " and then ", ", after that ")
-SUMMARY_END = ("", " over {seconds} seconds", " in about {seconds} seconds")
+SUMMARY_END = ("", " within {span}", " in about {span}")  # "over" would make a side before it "left over"

@@ -7,6 +7,8 @@ hands came together or parted. It never names an object or a purpose: it cannot 
 It mirrors: the description of the mirrored motion is ``swap_left_right`` of the description, because the figures mirror
 exactly (:mod:`motion_measure`), wording is picked by a key the twins share, and which hand is named first hangs on
 figures that have no side.
+
+What the track cannot support is not said (:mod:`motion_trust`): a hand, a window or a whole clip may get no words.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 from unihand_data.language import motion_phrases as words
 from unihand_data.language.config import MotionRulesSettings
 from unihand_data.language.mirror_words import swap_left_right
+from unihand_data.language.motion_claims import Claims, claims_of
 from unihand_data.language.motion_measure import (
     HandFigures,
     HandMotion,
@@ -61,7 +64,8 @@ def describe_clip(
         key: picks the wording; give the parent's id for both twins.
         heading: (T,) rad, :func:`heading_of_camera`; directions are then relative to where the wearer faces.
 
-    A window in which no hand was seen for long enough gets no row; an empty list means nothing can be said.
+    A window about which nothing can be said (no hand seen for long enough, or nothing that stands out from its errors)
+    gets no row; an empty list means the same of the clip.
     """
     settings = settings or MotionRulesSettings()
     if len(t) < 2:
@@ -74,30 +78,30 @@ def describe_clip(
             rows.append(_row("instruction", window.t0, window.t1, text, _hand_of(window, settings)))
     for number, chunk in enumerate(windows(t, settings, max_chunk_s)):
         inside = [f for f in figures if chunk[0] - 1e-6 <= f.t0 < chunk[1] - 1e-6]
-        text = _summary(inside, f"{key}:chunk{number}", settings)
+        text, hand = _summary(inside, f"{key}:chunk{number}", settings)
         if text:
-            whole = measure(t, left, right, chunk, settings, heading)
-            rows.append(_row("intent", chunk[0], chunk[1], text, _hand_of(whole, settings)))
+            rows.append(_row("intent", chunk[0], chunk[1], text, hand))
     return rows
 
 
 def describe_window(window: WindowFigures, *, key: str, settings: MotionRulesSettings | None = None) -> str:
-    """One sentence about one window; empty when neither hand was seen."""
+    """One sentence about one window; empty when nothing can be said about either hand."""
     settings = settings or MotionRulesSettings()
-    seen = _seen(window)
-    if not seen:
+    said = [(side, hand, claims) for side, hand, claims in _seen(window, settings) if claims.any]
+    if not said:
         return ""
-    if len(seen) == 2:
-        together = _both(window, key, settings)
+    if len(said) == 2:
+        together = _both(window, said[0][2], said[1][2], key, settings)
         if together:
             return _sentence(together)
-    alone = len(seen) == 1
-    clauses = [(side, _busyness(hand), _clause(f"the {side} hand", hand, key, settings, alone)) for side, hand in seen]
+    alone = len(said) == 1
+    clauses = [(side, _busyness(hand), _clause(f"the {side} hand", claims, key, alone)) for side, hand, claims in said]
     return _sentence(_joined(clauses, key))
 
 
-def _seen(window: WindowFigures) -> list[tuple[str, HandFigures]]:
-    return [(side, hand) for side, hand in (("left", window.left), ("right", window.right)) if hand is not None]
+def _seen(window: WindowFigures, settings: MotionRulesSettings) -> list[tuple[str, HandFigures, Claims]]:
+    hands = (("left", window.left), ("right", window.right))
+    return [(side, hand, claims_of(hand, settings)) for side, hand in hands if hand is not None]
 
 
 def _joined(clauses: list[tuple[str, tuple[float, ...], str]], key: str) -> str:
@@ -135,52 +139,47 @@ def _busyness(hand: HandFigures) -> tuple[float, ...]:
     return tuple(round(f, 9) for f in figures)
 
 
-def _both(window: WindowFigures, key: str, settings: MotionRulesSettings) -> str:
+def _both(window: WindowFigures, left: Claims, right: Claims, key: str, settings: MotionRulesSettings) -> str:
     """What the hands did as one, or empty: a shared direction, parting, meeting, or both still."""
-    left, right = window.left, window.right
-    assert left is not None
-    assert right is not None
-    extras = [_pose_changes(h, key, settings) for h in (left, right)]
-    still = [_is_still(h, settings) for h in (left, right)]
-    if all(still) and not any(extras) and max(left.path, right.path) < settings.min_path_m:
+    if left.still and right.still and not left.active and not right.active:
         return _pick(words.BOTH_STILL, key, "both")
-    if any(extras) or any(still):
+    if not (left.directions and right.directions) or any(c.closure or c.turn for c in (left, right)):
         return ""
-    directions = [_direction(h, settings) for h in (left, right)]
     mean = (left.distance + right.distance) / 2
-    if directions[0] == directions[1] and abs(left.distance - right.distance) < 0.35 * mean:
-        return _pick(words.BOTH_MOVE, key, "both").format(dir=directions[0], cm=_cm(mean))
-    lateral = [abs(h.move[1]) > 0.7 * h.distance for h in (left, right)]
-    if window.gap_change is not None and abs(window.gap_change) >= settings.min_gap_m and all(lateral):
+    if _direction(left) == _direction(right) and abs(left.distance - right.distance) < 0.35 * mean:
+        return _pick(words.BOTH_MOVE, key, "both").format(dir=_direction(left), cm=_cm(mean))
+    assert window.left is not None
+    assert window.right is not None
+    lateral = all(abs(h.move[1]) > 0.7 * h.distance for h in (window.left, window.right))
+    enough = max(settings.min_gap_m, window.left.limits.axis + window.right.limits.axis)
+    if window.gap_change is not None and abs(window.gap_change) >= enough and lateral:
         phrases = words.APART if window.gap_change > 0 else words.TOGETHER
         return _pick(phrases, key, "gap").format(cm=_cm(abs(window.gap_change)))
     return ""
 
 
-def _clause(name: str, hand: HandFigures, key: str, settings: MotionRulesSettings, alone: bool) -> str:
+def _clause(name: str, hand: Claims, key: str, alone: bool) -> str:
     """``alone``: no second clause follows, so the imperative wordings may be used."""
-    changes = _pose_changes(hand, key, settings)
-    if not _is_still(hand, settings):
+    changes = _pose_changes(hand, key)
+    if hand.directions:
         move = _pick(words.MOVE_ALONE if alone and not changes else words.MOVE, key, "move")
-        text = move.format(hand=name, dir=_direction(hand, settings), cm=_cm(hand.distance))
-    elif changes:
+        text = move.format(hand=name, dir=_direction(hand), cm=_cm(hand.distance))
+        return " and ".join([text, *changes])
+    if changes:
         return f"{name} {' and '.join(changes)}"
-    elif hand.path >= settings.min_path_m:
+    if hand.wanders:
         return _pick(words.WANDER, key, "wander").format(hand=name)
-    else:
-        return _pick(words.STILL_ALONE if alone else words.STILL, key, "still").format(hand=name)
-    return " and ".join([text, *changes])
+    return _pick(words.STILL_ALONE if alone else words.STILL, key, "still").format(hand=name)
 
 
-def _pose_changes(hand: HandFigures, key: str, settings: MotionRulesSettings) -> list[str]:
+def _pose_changes(hand: Claims, key: str) -> list[str]:
     """Opening, closing and turning, as verb phrases."""
     out = []
-    if abs(hand.closure_change) >= settings.min_closure:
-        out.append(_pick(words.CLOSE if hand.closure_change > 0 else words.OPEN, key, "closure"))
-    axis = int(np.argmax(np.round(np.abs(hand.turn), 9)))
-    angle = float(np.degrees(hand.turn[axis]))
-    if abs(angle) >= settings.min_roll_deg:
-        deg = int(round(abs(angle) / 5.0) * 5)
+    if hand.closure:
+        out.append(_pick(words.CLOSE if hand.closure > 0 else words.OPEN, key, "closure"))
+    if hand.turn is not None:
+        axis, angle = hand.turn
+        deg = int(round(float(np.degrees(abs(angle))) / 5.0) * 5)
         if axis == 0:  # about forward: positive lifts the wearer's left side, which is clockwise to the wearer
             sense = "clockwise" if angle > 0 else "counterclockwise"
             out.append(_pick(words.ROLL, key, "turn").format(sense=sense, deg=deg))
@@ -191,49 +190,55 @@ def _pose_changes(hand: HandFigures, key: str, settings: MotionRulesSettings) ->
     return out
 
 
-def _direction(hand: HandFigures, settings: MotionRulesSettings) -> str:
+def _direction(hand: Claims) -> str:
     """The named axes, largest first: "up and to the left"."""
     names = (("forward", "back"), ("to the left", "to the right"), ("up", "down"))
-    order = sorted(range(3), key=lambda a: -round(abs(hand.move[a]), 9))
-    largest = abs(hand.move[order[0]])
-    said = [names[a][0 if hand.move[a] > 0 else 1] for a in order if abs(hand.move[a]) >= settings.axis_share * largest]
+    said = [names[axis][0 if sign > 0 else 1] for axis, sign in hand.directions]
     return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
 
 
-def _summary(figures: Sequence[WindowFigures], key: str, settings: MotionRulesSettings) -> str:
-    """A chunk's motion in one sentence: per hand its four largest phases in their order in time."""
+def _summary(figures: Sequence[WindowFigures], key: str, settings: MotionRulesSettings) -> tuple[str, str]:
+    """A chunk's motion in one sentence, per hand its four largest phases in their order in time, and whose it is.
+
+    A hand is still over a chunk when it was in every window.
+    """
     clauses: list[tuple[str, tuple[float, ...], str]] = []
-    moved = False
+    moved: list[str] = []
+    seen = [{side: (hand, claims) for side, hand, claims in _seen(f, settings)} for f in figures]
     for side in ("left", "right"):
-        hands = [h for h in ((f.left if side == "left" else f.right) for f in figures) if h is not None]
-        if not hands:
-            continue
+        hands = [s[side] for s in seen if side in s]
         phases: list[tuple[float, str]] = []
-        for hand in hands:
-            phases += [p for p in _phases(hand, settings) if not phases or phases[-1][1] != p[1]]
-        moved |= bool(phases)
+        for hand, claims in hands:
+            phases += [p for p in _phases(hand, claims) if not phases or phases[-1][1] != p[1]]
         name = f"the {side} hand"
-        text = (
-            f"{name} {_chain(_largest(phases), key)}" if phases else _pick(words.STILL, key, "still").format(hand=name)
-        )
-        busyness = tuple(round(sum(b), 9) for b in zip(*(_busyness(h) for h in hands)))
+        if phases:
+            moved.append(side)
+            text = f"{name} {_chain(_largest(phases), key)}"
+        elif hands and len(hands) == len(figures) and all(claims.still for _, claims in hands):
+            wanders = any(claims.active for _, claims in hands)
+            text = _pick(words.WANDER if wanders else words.STILL, key, "still").format(hand=name)
+        else:
+            continue
+        busyness = tuple(round(sum(b), 9) for b in zip(*(_busyness(hand) for hand, _ in hands)))
         clauses.append((side, busyness, text))
     if not clauses:
-        return ""
-    both_still = len(clauses) == 2 and not moved
+        return "", "none"
+    both_still = len(clauses) == 2 and not any(claims.active for s in seen for _, claims in s.values())
     text = _pick(words.BOTH_STILL, key, "both") if both_still else _joined(clauses, key)
     seconds = max(1, round(figures[-1].t1 - figures[0].t0))
-    return _sentence(text + _pick(words.SUMMARY_END, key, "end").format(seconds=seconds))
+    span = f"{seconds} second{'s' if seconds > 1 else ''}"
+    whose = moved or [side for side, _, _ in clauses]
+    return _sentence(text + _pick(words.SUMMARY_END, key, "end").format(span=span)), _named(whose)
 
 
-def _phases(hand: HandFigures, settings: MotionRulesSettings) -> list[tuple[float, str]]:
+def _phases(hand: HandFigures, claims: Claims) -> list[tuple[float, str]]:
     """What a hand did in a second as (weight, words), without wordings to choose, so that equal neighbours merge."""
     out = []
-    if not _is_still(hand, settings):
-        out.append((hand.distance, f"moves {_direction(hand, settings)}"))
-    if abs(hand.closure_change) >= settings.min_closure:
+    if claims.directions:
+        out.append((hand.distance, f"moves {_direction(claims)}"))
+    if claims.closure:
         # a full closing weighs as much as 20 cm of travel: it is mostly a grasp
-        out.append((0.2 * abs(hand.closure_change), "closes" if hand.closure_change > 0 else "opens"))
+        out.append((0.2 * abs(hand.closure_change), "closes" if claims.closure > 0 else "opens"))
     return out
 
 
@@ -249,20 +254,14 @@ def _chain(phases: list[str], key: str) -> str:
     return ", ".join(phases[:-1]) + _pick(words.THEN, key, "then") + phases[-1]
 
 
-def _is_still(hand: HandFigures, settings: MotionRulesSettings) -> bool:
-    return hand.distance < settings.min_move_m
-
-
 def _hand_of(window: WindowFigures, settings: MotionRulesSettings) -> str:
-    """Whose motion the sentence is about: the hands that did anything, or those that were seen."""
-    seen = {s: h for s, h in (("left", window.left), ("right", window.right)) if h is not None}
-    active = [
-        side
-        for side, h in seen.items()
-        if not _is_still(h, settings) or _pose_changes(h, "", settings) or h.path >= settings.min_path_m
-    ]
-    named = active or list(seen)
-    return "both" if len(named) == 2 else named[0] if named else "none"
+    """Whose motion the sentence is about: the hands that did anything, or those that are said to be still."""
+    said = [(side, claims) for side, _, claims in _seen(window, settings) if claims.any]
+    return _named([side for side, claims in said if claims.active] or [side for side, _ in said])
+
+
+def _named(sides: Sequence[str]) -> str:
+    return "both" if len(sides) == 2 else sides[0] if sides else "none"
 
 
 def _row(level: str, t0: float, t1: float, text: str, hand: str) -> LanguageRow:
