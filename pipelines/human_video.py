@@ -45,10 +45,13 @@ def stages(settings: HumanVideoSettings, source, arguments: JobArguments) -> lis
     return [
         # recordings are checked, cut at shot changes and planned into clips of at most ten seconds
         StageSpec("split", build(stage.OpenAndSplit, source, joined), actor=True, splits=True),
-        # wrist, theta and keypoints of both hands; the camera's path with the hands masked out
+        # wrist, theta and keypoints of both hands
         StageSpec("hands", build(stage.ReconstructHands, arguments.work_dir, joined), actor=True, num_gpus=gpu),
+        # 3.1 (2) motion quality, as far as the hands alone decide it
+        StageSpec("quality", build(stage.JudgeHands, joined)),
+        # the camera's path with the hands masked out
         StageSpec("camera", build(stage.EstimateCamera, joined), actor=True),
-        # 3.1 (2) motion quality and the geometric half of (3) relevance, before anything costs money
+        # travel, and the geometric half of (3) relevance, before anything costs money
         StageSpec("screen", build(stage.ScreenClip, joined)),
         StageSpec("encode", build(stage.EncodeClip, arguments.media_dir, joined), actor=True),
         # dual-level words, (1) paraphrases and the model's half of (3)

@@ -25,7 +25,18 @@ def test_a_plan_prints_stages_and_an_estimate_and_creates_nothing(job, recording
     before = sorted(recordings.rglob("*"))
     ran = job.run_here(recordings, tmp_path / "out", "--plan")
     assert ran.code == 0
-    for word in ("2 input items", "split", "hands", "camera", "screen", "encode", "annotate", "rows", "no cost"):
+    for word in (
+        "2 input items",
+        "split",
+        "hands",
+        "quality",
+        "camera",
+        "screen",
+        "encode",
+        "annotate",
+        "rows",
+        "no cost",
+    ):
         assert word in ran.out
     assert not (tmp_path / "out").exists()
     assert sorted(recordings.rglob("*")) == before

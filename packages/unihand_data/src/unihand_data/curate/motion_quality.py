@@ -215,8 +215,15 @@ def _reliability(figures: dict[str, float], settings: MotionSettings) -> float:
     return float(np.clip(score, 0.0, 1.0))
 
 
-def verdict(figures: dict[str, float], settings: MotionSettings) -> list[tuple[Reason, str]]:
-    """Every reason to drop the clip, with the figure and its threshold; an empty list keeps it."""
+def verdict(
+    figures: dict[str, float], settings: MotionSettings, *, camera_known: bool = True
+) -> list[tuple[Reason, str]]:
+    """Every reason to drop the clip, with the figure and its threshold; an empty list keeps it.
+
+    Args:
+        camera_known: False where the camera's motion is still to be found: then travel, the one limit that needs it, is
+            not judged. All others are of the hands in the camera frame, so the camera will not change them.
+    """
     out: list[tuple[Reason, str]] = []
 
     def check(reason: Reason, name: str, bad: bool, limit: object) -> None:
@@ -246,7 +253,7 @@ def verdict(figures: dict[str, float], settings: MotionSettings) -> list[tuple[R
         known = [d for d in depths if np.isfinite(d)]
         if known and not any(near <= d <= far for d in known):
             out.append((Reason.OUT_OF_RANGE_DEPTH, f"median wrist distance {known} m outside {near}..{far} m"))
-    if s.min_travel_m:
+    if s.min_travel_m and camera_known:
         check(Reason.STATIC_HANDS, "travel", figures["travel"] < s.min_travel_m, s.min_travel_m)
     return out
 

@@ -1,10 +1,10 @@
 """The stages of ``pipelines/human_video.py``: plain callables on :class:`Unit`, no Ray, no decoded frame between them.
 
-    open and split -> hands -> camera -> motion quality -> screen -> encode -> annotate -> rows
+    open and split -> hands -> quality -> camera -> screen -> encode -> annotate -> rows
 
 The paper lists language augmentation first (3.1); all four filters work per clip, so their order changes the cost
-and not the result. Geometry runs before a language model sees a clip, words are paraphrased for kept clips only,
-mirroring is last.
+and not the result. What the hands alone decide comes before the camera's motion is sought, geometry before a language
+model sees a clip; words are paraphrased for kept clips only, mirroring is last.
 """
 
 from __future__ import annotations
@@ -96,6 +96,29 @@ def _hand_estimator(settings: HumanVideoSettings) -> HandEstimator:
     return MediaPipeEstimator(settings.hands)
 
 
+class JudgeHands(HumanStage):
+    """The limits of motion quality (3.1, step 2) that need no camera motion, before the seconds it costs to find it."""
+
+    def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
+        super().__init__(settings)
+        self.joined = joined
+
+    def __call__(self, unit: Unit) -> list[Unit]:
+        clip: ClipState = unit.body
+        if clip.media is None:
+            with self.joined.of(clip, reads=False):
+                self._judge(clip)
+        return [unit]
+
+    def _judge(self, clip: ClipState) -> None:
+        assert clip.hands is not None
+        given = clip.hands.camera  # of the data set or of the hand estimator
+        figures = clip_figures(clip.hands, given, clip.clip.pts - clip.clip.t0, self.settings.motion)
+        reasons = verdict(figures, self.settings.motion, camera_known=given is not None)
+        if reasons:
+            raise _clip_reject(clip, reasons[0][0], "; ".join(text for _, text in reasons))
+
+
 class EstimateCamera(HumanStage):
     """Camera-to-world poses: the data set's, the hand estimator's, or the CPU default with hands masked out."""
 
@@ -121,7 +144,8 @@ class EstimateCamera(HumanStage):
 
 
 class ScreenClip(HumanStage):
-    """Motion-quality filter, then the CPU's answer to 'is this manipulation at all' (3.1, steps 2 and 3)."""
+    """The rest of the motion-quality filter, which needs the camera, then the CPU's answer to 'is this manipulation at
+    all' (3.1, steps 2 and 3)."""
 
     def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
         super().__init__(settings)
