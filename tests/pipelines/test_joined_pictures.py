@@ -68,7 +68,7 @@ def test_a_clip_that_is_rejected_lets_go_of_its_video_too(job, pictures, tmp_pat
     job.run_here(pictures, tmp_path / "out", settings=[*job.FAST, "motion.min_travel_m=100.0"])
     held = job.holds(tmp_path / "out")
     assert held.episodes == []
-    assert {stage for _, stage, *_ in held.rejects} >= {"screen"}
+    assert {stage for _, stage, *_ in held.rejects} >= {"quality"}
     assert joined(tmp_path / "out") == []
 
 
