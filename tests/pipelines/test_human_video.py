@@ -141,6 +141,6 @@ def test_a_finer_look_at_one_row(job, shards):
         assert {"seen_ratio", "jitter_pos", "reliability"} <= set(row.quality)
         assert {"item", "config", "hands", "camera", "models"} <= set(row.provenance)
         assert {"video", "hands", "camera", "curate", "motion_rules", "templates"} <= set(row.provenance["stages"])
-        assert {"av", "mediapipe"} <= set(row.provenance["libraries"])
+        assert {"av", "mediapipe", "opencv"} <= set(row.provenance["libraries"])
         assert (row.embodiment, row.origin) == ("human_hands_generic", "real")
     assert set(inspect(str(shards))["by_embodiment"]) == {"human_hands_generic"}

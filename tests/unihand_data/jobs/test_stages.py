@@ -195,6 +195,11 @@ def test_each_stage_adds_what_it_drove_with_its_version():
     assert human_versions.WORDS.keys() == {"motion_rules", "templates"}, "the shared table stays as it is"
 
 
+def test_the_rooms_of_each_stage_are_there():
+    rooms = {room for group in human_versions.ROOMS.values() for room in group}
+    assert {room for room in rooms if not (human_versions._PACKAGE / room / "__init__.py").is_file()} == set()
+
+
 def test_the_source_hash_follows_the_files_of_its_rooms_and_no_others(monkeypatch, tmp_path):
     for name in ("video/a.py", "sources/b.yaml", "sources/robot/c.py", "hands/d.py", "video/a.pyc"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

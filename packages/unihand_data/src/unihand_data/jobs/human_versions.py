@@ -11,6 +11,7 @@ another library. It is written where the stage ran, so machines of one cluster m
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -33,13 +34,16 @@ ROOMS: dict[Stage, tuple[str, ...]] = {
 }
 #: libraries that decide a stage's numbers whatever it drives
 LIBRARIES: dict[Stage, tuple[str, ...]] = {
-    "video": ("av", "opencv-python-headless"),
+    "video": ("av", "opencv"),
     "hands": ("numpy", "scipy"),
     "camera": ("numpy", "scipy"),
     "curate": (),
 }
 #: what a stage may drive, and the libraries that then decide its numbers
-DRIVEN = {"mediapipe": ("mediapipe", "opencv-python-headless"), "colmap": ("pycolmap", "opencv-python-headless")}
+DRIVEN = {"mediapipe": ("mediapipe", "opencv"), "colmap": ("pycolmap", "opencv")}
+
+#: OpenCV comes under several names
+_OPENCV = ("opencv-contrib-python", "opencv-python", "opencv-contrib-python-headless", "opencv-python-headless")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DIGITS = 12
@@ -65,11 +69,11 @@ def source_hash(*rooms: str) -> str:
 
 @cache
 def library_version(name: str) -> str | None:
-    """Of an installed distribution; None where it is not installed."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    """Of an installed distribution (``opencv``: of any of its names); None where it is not installed."""
+    for distribution in _OPENCV if name == "opencv" else (name,):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(distribution)
+    return None
 
 
 def record(provenance: dict[str, Any], stage: Stage, drove: str = "") -> None:
