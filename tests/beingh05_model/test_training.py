@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of_tests
 from hypothesis import strategies as st
 
+from beingh05_model.network.adapters import ADAPTER_GROUPS
 from beingh05_model.network.model import BeingH
 from beingh05_model.training import checkpoint
 from beingh05_model.training.optimiser import freeze, frozen, groups, rate_at
@@ -31,7 +32,7 @@ RUN = Path(training_run.__file__)
 
 def settings(output, **changes):
     base = {
-        "model": full(mof=None, adapters=None),
+        "model": full(mof=None),
         "data": DataSettings(recipe="none", chunk={"steps": 4}),
         "output": str(output),
         "steps": 6,
@@ -201,9 +202,34 @@ def test_a_checkpoint_carries_what_it_was_made_from_and_loads(uninterrupted):
     plain, average = (checkpoint.load(folder / (name + e)).model for e in ("", "-ema"))
     moved = [not torch.equal(a, b) for a, b in zip(plain.parameters(), average.parameters(), strict=True)]
     assert any(moved)
+    assert sorted(p.name for p in (folder / "state").glob("step-*")) == ["step-0000003", "step-0000006"]
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 7))
     assert {"loss", "flow", "text", "motion", "data_s", "forward_s", "backward_s", "update_s"} <= lines[0].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_training_one_robot_leaves_the_adapters_of_others_bit_for_bit(stage, tmp_path):
+    """All embodiments first, so that every group they have has moments; then one alone."""
+    chosen = settings(tmp_path / "o", stage=stage, steps=4, save_every=2, model=full(mof=None, mpg=None))
+    run(chosen, tmp_path, 1, "only-after-2")
+    states = [torch.load(tmp_path / f"o/state/step-000000{n}/adapters.pt", weights_only=True) for n in (2, 4)]
+    own = set(ADAPTER_GROUPS) & {"right_eef_position", "right_gripper"}
+    moved = set()
+    for name in ADAPTER_GROUPS:
+        before, after = (s["groups"][name]["state"] for s in states)
+        names = [f"adapters.{part}.{name}" for part in ("encode", "decode")]
+        same = all(torch.equal(states[0]["adapters"][n], states[1]["adapters"][n]) for n in names)
+        if name in own:
+            assert not same
+            continue
+        assert same, name
+        assert before.keys() == after.keys()
+        for key in before:
+            assert all(torch.equal(before[key][m], after[key][m]) for m in ("exp_avg", "exp_avg_sq", "step"))
+            moved.add(bool(before[key]["exp_avg"].any()))
+    assert True in moved  # some of those that stayed had moments
 
 
 def test_a_checkpoint_of_another_kind_is_refused(tmp_path):

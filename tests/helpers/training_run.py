@@ -19,15 +19,33 @@ from beingh05_model.training.loop import train
 from beingh05_model.training.settings import TrainSettings
 from helpers.models import example, talk
 
+#: positions of all kinds that two steps of two rows of 120 tokens take, and none more
+ALL_KINDS = 20
+
 
 class Made:
     """Examples of three kinds by position."""
 
+    def __init__(self) -> None:
+        self.asked = 0
+
     def example(self, position: int):
+        self.asked += 1
         kind = position % 3
         if kind == 2:
             return replace(talk(position), name=str(position))
         return example(("metaworld", "human_hands")[kind], seed=position, motion=kind == 1)
+
+
+class OneRobot(Made):
+    """All kinds at first, then one robot alone."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__()
+        self.until = until
+
+    def example(self, position: int):
+        return example("metaworld", seed=position) if position >= self.until else super().example(position)
 
 
 def main() -> int:
@@ -41,7 +59,8 @@ def main() -> int:
     with process_group():
         from torch import distributed as dist
 
-        done = train(settings, model, Made(), words, {"recipe": "made"}, resume=resume, stop_after=stop)
+        source = OneRobot(ALL_KINDS) if "only-after-2" in sys.argv[3:] else Made()
+        done = train(settings, model, source, words, {"recipe": "made"}, resume=resume, stop_after=stop)
         if dist.get_rank() == 0:
             Path(sys.argv[2]).write_text(json.dumps({"step": done.step, "losses": done.losses}))
     return 0

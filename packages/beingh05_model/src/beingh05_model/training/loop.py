@@ -19,6 +19,7 @@ from beingh05_model.network.model import BeingH, Losses
 from beingh05_model.sequence import tokenizer as tk
 from beingh05_model.sequence.collate import pack
 from beingh05_model.training import checkpoint
+from beingh05_model.training.adapters import AdapterOptimiser, take_out
 from beingh05_model.training.ema import Ema
 from beingh05_model.training.engine import full_tensors, start_engine
 from beingh05_model.training.optimiser import freeze, rate_at
@@ -65,12 +66,14 @@ def train(
     out = Path(settings.output)
     freeze(model, settings)
     model.backbone.recompute = settings.recompute
+    taken = take_out(model)
+    adapters = None if taken is None else AdapterOptimiser(taken, settings.optimiser)
     engine = start_engine(settings, model, accumulate=packing.rows // world)
     ema = None if settings.optimiser.ema is None else Ema(engine.module, settings.optimiser.ema)
     step = 0
     states: dict[int, StreamState] = {}
     if resume:
-        step, states = _resume(engine, ema, out)
+        step, states = _resume(engine, ema, adapters, out)
     delimiters = model.delimiters is not None
     streams = [
         RowStream(source, packing, number, delimiters, states.get(number))
@@ -81,7 +84,9 @@ def train(
         rate = rate_at(step, settings.steps, settings.optimiser)
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
-        figures = _step(engine, streams, settings, model)
+        figures = _step(engine, streams, settings, model, adapters)
+        if adapters is not None:
+            adapters.step(rate)
         if ema is not None:
             ema.update(engine.module)
         step += 1
@@ -94,17 +99,25 @@ def train(
         if stop_after is not None and step >= stop_after:
             break
         if step % settings.save_every == 0 or step == settings.steps:
-            _save(engine, ema, settings, streams, step, tokenizer, about)
+            _save(engine, ema, adapters, settings, streams, step, tokenizer, about)
     return Outcome(step, losses)
 
 
-def _step(engine: Any, streams: list[RowStream], settings: TrainSettings, model: BeingH) -> dict[str, float]:
+def _step(
+    engine: Any,
+    streams: list[RowStream],
+    settings: TrainSettings,
+    model: BeingH,
+    adapters: AdapterOptimiser | None,
+) -> dict[str, float]:
     """One optimiser step: a row of every stream of this rank, forward, backward; then the update."""
     sums: dict[str, float] = defaultdict(float)
     clock = _Clock(sums)
     for stream in streams:
         row = stream.next()
         t = _tokens(row, settings, model).to(engine.device)
+        if adapters is not None:
+            adapters.see(t)
         clock.add("data_s")
         parts: Losses = engine(t)
         loss = _total(parts, settings)
@@ -188,6 +201,7 @@ def _log(out: Path, step: int, figures: dict[str, float]) -> None:
 def _save(
     engine: Any,
     ema: Ema | None,
+    adapters: AdapterOptimiser | None,
     settings: TrainSettings,
     streams: list[RowStream],
     step: int,
@@ -210,17 +224,23 @@ def _save(
     if ema is not None:
         weights["-ema"] = ema.gathered(engine.module)
     if rank == 0:
+        extra = {} if adapters is None else adapters.tensors()
         for ending, tensors in weights.items():
+            tensors |= extra
             checkpoint.save(out / f"{name}{ending}", engine.module.config, tensors, tokenizer, told)
         if ema is not None:
             torch.save(weights["-ema"], out / "state" / name / "ema.pt")
+        if adapters is not None:
+            torch.save(adapters.state_dict(), out / "state" / name / "adapters.pt")
         checkpoint.write_text(out / "latest", name + "\n")
-        for old in sorted(p.name for p in (out / "state").iterdir())[: -settings.keep]:
-            shutil.rmtree(out / "state" / old)
+        for old in sorted((out / "state").glob("step-*"))[: -settings.keep]:  # DeepSpeed leaves scripts beside them
+            shutil.rmtree(old)
     dist.barrier()
 
 
-def _resume(engine: Any, ema: Ema | None, out: Path) -> tuple[int, dict[int, StreamState]]:
+def _resume(
+    engine: Any, ema: Ema | None, adapters: AdapterOptimiser | None, out: Path
+) -> tuple[int, dict[int, StreamState]]:
     """Step and streams of the newest whole checkpoint."""
     latest = out / "latest"
     if not latest.is_file():
@@ -231,6 +251,8 @@ def _resume(engine: Any, ema: Ema | None, out: Path) -> tuple[int, dict[int, Str
         raise ValueError(f"{out / 'state' / name}: cannot be read")
     if ema is not None:
         ema.restore(torch.load(out / "state" / name / "ema.pt", weights_only=True))
+    if adapters is not None:
+        adapters.load_state_dict(torch.load(out / "state" / name / "adapters.pt", weights_only=True))
     streams = {int(k): StreamState(**v) for k, v in state["streams"].items()}
     return int(state["step"]), streams
 

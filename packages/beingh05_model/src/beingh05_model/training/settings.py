@@ -72,7 +72,8 @@ class LossSettings(Settings):
 
 class TrainSettings(Settings):
     """A whole run. ``freeze`` names groups of :data:`FREEZE_GROUPS`; ``freeze_action_layers`` the first n layers of the
-    action expert (Figures 11 and 12). ``start`` is a directory of InternVL3.5, a released or one of our checkpoints."""
+    action expert (Figures 11 and 12). ``keep`` is how many states to resume from stay; the models themselves all do.
+    ``start`` is a directory of InternVL3.5, a released or one of our checkpoints."""
 
     model: ModelConfig
     data: DataSettings
