@@ -20,11 +20,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.demo.truth import SHIPPED_TRUTH, SHIPPED_VIDEO, SIDES, Truth, load_truth
-from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.geometry.camera_motion import AutoCamera, CameraSettings
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack, Intrinsics
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 from unihand_data.video.probe import probe
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.decode import iter_frames
 from unihand_data.video.encode import EncodeSettings, encode_clip, stored_size
 from unihand_data.video.probe import probe

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from unihand_data.geometry.camera import CameraTrack, Intrinsics
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
+from unihand_data.values.camera import CameraTrack, Intrinsics
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 
 def track(side, path, *, rot=None, theta=None, seen=None, interpolated=None, confidence=0.9):

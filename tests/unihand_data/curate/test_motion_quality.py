@@ -3,8 +3,8 @@ import pytest
 
 from unihand_data.curate.motion_quality import MotionSettings, clip_figures, step_outliers, verdict
 from unihand_data.errors import Reason
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 S = MotionSettings()
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from unihand_data.geometry.camera import CameraTrack
 from unihand_data.geometry.world import camera_moves, level_world
+from unihand_data.values.camera import CameraTrack
 
 # OpenCV camera axes in a z-up, x-forward, y-left world, for a camera that looks along x and level
 LEVEL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])

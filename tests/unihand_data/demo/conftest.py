@@ -5,10 +5,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from unihand_data.demo.truth import SIDES, load_truth
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
 from unihand_data.shards.rows import CameraRow, EpisodeRow, HandRow
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from unihand_data.demo.truth import SHIPPED_TRUTH, SHIPPED_VIDEO, SIDES, load_truth, save_truth
 from unihand_data.hands.skeleton import forward
-from unihand_data.hands.track import FINGERS
+from unihand_data.values.hands import FINGERS
 
 
 def test_every_frame_of_the_shipped_video_has_a_truth_at_its_own_time(truth):

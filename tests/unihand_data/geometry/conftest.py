@@ -73,7 +73,7 @@ def observed():
 
 @pytest.fixture
 def lens():
-    from unihand_data.geometry.camera import Intrinsics
+    from unihand_data.values.camera import Intrinsics
 
     return Intrinsics(FOCAL, FOCAL, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2, *SIZE)
 
@@ -81,8 +81,8 @@ def lens():
 @pytest.fixture
 def hands_at():
     """``hands_at(pose, wrist_world)``: a right hand of 10 keypoints' spread around a place (T, 3) in the world."""
-    from unihand_data.hands.estimator import HandResult
-    from unihand_data.hands.track import HandTrack
+    from unihand_data.values.estimator import HandResult
+    from unihand_data.values.hands import HandTrack
 
     def make(pose: np.ndarray, place: np.ndarray, scale: float = 1.0) -> HandResult:
         frames = len(pose)

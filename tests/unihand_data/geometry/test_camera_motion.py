@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.geometry.camera_motion import AutoCamera, CameraSettings, build_camera_estimator
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.killable import KillableWorker, WorkerError
 
 FRAMES = 90
@@ -220,7 +220,7 @@ def test_the_camera_of_the_shipped_clip_is_found_twice_alike():
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
     from unihand_data.demo.truth import SHIPPED_VIDEO, load_truth
-    from unihand_data.geometry.camera import Intrinsics
+    from unihand_data.values.camera import Intrinsics
     from unihand_data.video.probe import probe
 
     truth, info = load_truth(), probe(str(SHIPPED_VIDEO))

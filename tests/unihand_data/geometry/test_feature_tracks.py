@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.geometry.feature_tracks import _free_area, follow
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
 
 SIZE = (320, 192)
 NOBODY = np.full((20, 21, 2), np.nan)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import dof, skeleton
-from unihand_data.hands.track import HandTrack
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.hands import HandTrack
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import CameraTrack
 from unihand_data.hands.annotated import AnnotatedEstimator, annotated_result, resample_camera
 from unihand_data.hands.mano_variants import ARIA_TO_21, keypoint_track, reorder_keypoints
-from unihand_data.sources.recording import Recording, SourceItem
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.recording import Recording, SourceItem
 
 
 def _recording(tracks, times, **kwargs):

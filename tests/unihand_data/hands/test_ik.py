@@ -108,7 +108,7 @@ def test_a_real_recording_is_fitted_to_a_millimetre(samples):
 
 
 def test_theta_of_real_mano_hands_is_found_from_their_keypoints(samples, degrees_between):
-    from unihand_data.sources.unpickle import safe_load
+    from unihand_data.untrusted.unpickle import safe_load
 
     record = safe_load(samples / "vitra_annotation" / "Ego4D_03cc49c3_ep_example.npy")
     hand = (record.item() if isinstance(record, np.ndarray) else record)["right"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import ambiguity, pnp
 from unihand_data.hands.lift import lift
+from unihand_data.values.camera import Intrinsics
 
 
 def _landmarks(truth, camera, project, noise=0.0, seed=0):

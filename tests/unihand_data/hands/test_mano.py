@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands import mano, skeleton
-from unihand_data.hands.track import FINGERS
+from unihand_data.values.hands import FINGERS
 
 _PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
 _ROOT = np.array([0.095, 0.006, 0.006])  # MANO's wrist joint is not at the origin of its template

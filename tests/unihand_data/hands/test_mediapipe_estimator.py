@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.config import DetectSettings, HandsSettings
 from unihand_data.hands.models import ModelsMissing, ensure_hand_models
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.clip_message import clip_from_message, clip_to_message
 
 

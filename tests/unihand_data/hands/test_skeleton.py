@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from unihand_data.hands import dof, skeleton
 from unihand_data.hands.skeleton import MIRROR_ROTVEC, MIRROR_X
-from unihand_data.hands.track import BONES, FINGERS
+from unihand_data.values.hands import BONES, FINGERS
 
 _ANGLE = st.floats(-2.0, 2.0, allow_nan=False)
 
@@ -94,7 +94,7 @@ def test_the_derivative_of_the_keypoints_is_the_difference_quotient():
 @pytest.fixture
 def vitra(samples):
     """One real record with MANO joints, rotations and poses of a right hand (right-hand model)."""
-    from unihand_data.sources.unpickle import safe_load
+    from unihand_data.untrusted.unpickle import safe_load
 
     record = safe_load(samples / "vitra_annotation" / "Ego4D_03cc49c3_ep_example.npy")
     record = record.item() if isinstance(record, np.ndarray) else record

@@ -85,7 +85,7 @@ def test_an_outlier_is_thrown_out_and_a_fast_steady_motion_is_not(moving_hand, a
 
 
 def test_a_still_hand_loses_nothing():
-    from unihand_data.hands.track import HandTrack
+    from unihand_data.values.hands import HandTrack
 
     track = HandTrack.empty("left", 30)
     track.wrist_pos[:], track.wrist_rot[:], track.theta[:] = 0.3, 0.1, 0.0

@@ -92,8 +92,8 @@ def write_video(path: Path, frames: int, fps: float = 30.0, *, moving: bool = Tr
 
 @pytest.fixture
 def clip_of(tmp_path):
-    from unihand_data.geometry.camera import Intrinsics
-    from unihand_data.video.clip import ClipRef
+    from unihand_data.values.camera import Intrinsics
+    from unihand_data.values.clip import ClipRef
     from unihand_data.video.probe import probe
 
     def make_clip(frames: int, fps: float = 30.0, *, moving: bool = True) -> ClipRef:

@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from unihand_data.config import SettingsError, content_hash
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.hawor_config import HaworSettings
+from unihand_data.values.camera import Intrinsics
 
 FRAMES = 40
 
@@ -376,8 +376,8 @@ def test_the_driver_runs_on_an_older_python_and_without_our_package():
 
 
 def test_windows_of_another_world_turn_back_by_their_overlap():
-    from unihand_data.geometry.camera import CameraTrack
     from unihand_data.hands.hawor_join import join_cameras
+    from unihand_data.values.camera import CameraTrack
 
     rng = np.random.default_rng(0)
     pose = np.tile(np.eye(4), (60, 1, 1))

@@ -10,10 +10,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.hawor_config import HaworReadSettings
 from unihand_data.hands.hawor_results import MEAN_WRIST, read_results
 from unihand_data.sources.generate.mano_stand_in import stand_in, write_stand_ins
+from unihand_data.values.camera import Intrinsics
 
 SIDES = ("left", "right")
 WORLD, TRACKS, SLAM = "world_space_res.pth", "tracks_0_40", "SLAM/hawor_slam_w_scale_0_40.npz"

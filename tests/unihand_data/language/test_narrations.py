@@ -3,7 +3,7 @@
 import pytest
 
 from unihand_data.language.narrations import clean_narration, hand_in_words, narration_rows
-from unihand_data.sources.recording import Narration
+from unihand_data.values.recording import Narration
 
 
 def test_a_narration_keeps_its_words_and_its_span_inside_the_clip():

@@ -5,12 +5,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
 from unihand_data.language.backends import ClipAnswer
 from unihand_data.language.config import RelevanceSettings
 from unihand_data.language.relevance import WristView, combine, measure_relevance, screen_motion
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 T = np.arange(150) / 30.0
 

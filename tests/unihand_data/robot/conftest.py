@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from helpers.robots import opened_set
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import RobotEpisode, Text
 from unihand_data.sources.robot.generate.catalogue import generate
 from unihand_data.sources.robot.generate.motion import simulate
 from unihand_data.sources.robot.spec import RobotSpec, load_spec
+from unihand_data.values.recording import SourceItem
 
 SPEC: dict[str, Any] = {
     "name": "bench_arm",

@@ -301,7 +301,7 @@ def test_the_published_d1_recording_converts_row_by_row(tmp_path):
 
 def test_the_published_libero_observation_has_the_layout_that_its_files_declare():
     """Position, axis-angle and two fingers that mirror each other; the pickle needs nothing but arrays and text."""
-    from unihand_data.sources.unpickle import safe_load
+    from unihand_data.untrusted.unpickle import safe_load
 
     said = safe_load(sample("libero_observation_pkl", "sample_libero_spatial_observation.pkl"))
     x = said["state"]

@@ -19,7 +19,7 @@ from unihand_data.runner import paths
 from unihand_data.runner.codec import pack, unpack
 from unihand_data.runner.journal import Journal
 from unihand_data.runner.stage import Unit
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),

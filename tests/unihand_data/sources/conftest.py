@@ -10,8 +10,9 @@ import pytest
 from unihand_data.sources.base import SourceOptions
 from unihand_data.sources.generate.catalogue import generate
 from unihand_data.sources.generate.scene import Scene
-from unihand_data.sources.recording import HumanSource, Recording, SourceItem
+from unihand_data.sources.recording import HumanSource
 from unihand_data.sources.registry import open_source
+from unihand_data.values.recording import Recording, SourceItem
 
 
 @dataclass

@@ -22,9 +22,9 @@ import pytest
 from unihand_data.errors import DatasetRefused, Reject
 from unihand_data.sources.base import SourceOptions
 from unihand_data.sources.generate.catalogue import generate
-from unihand_data.sources.pandas_pickle import read_frame
 from unihand_data.sources.registry import open_source
-from unihand_data.sources.unpickle import loads_any
+from unihand_data.untrusted.pandas_pickle import read_frame
+from unihand_data.untrusted.unpickle import loads_any
 
 #: per data set one example of every kind of file it has
 FILES = {

@@ -9,10 +9,10 @@ from collections import Counter
 import pytest
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources import tables
 from unihand_data.sources.base import SourceOptions
 from unihand_data.sources.narration_tables import hand_in, spans, wearer_text
 from unihand_data.sources.registry import open_source
+from unihand_data.untrusted import tables
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("00:00:01.89", 1.89), ("01:02:03.5", 3723.5), ("00:05:26.840", 326.84)])

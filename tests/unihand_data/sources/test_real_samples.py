@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from unihand_data.sources.base import SourceOptions
 from unihand_data.sources.registry import open_source
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted.unpickle import safe_load
 
 INSPECT = SourceOptions(require_video=False)
 

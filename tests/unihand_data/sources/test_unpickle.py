@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.generate.foreign_pickle import Call, Name, chumpy_array, dumps, sparse_matrix, table, tensor
-from unihand_data.sources.pandas_pickle import read_frame
-from unihand_data.sources.unpickle import loads_any, safe_load, safe_loads
+from unihand_data.untrusted.pandas_pickle import read_frame
+from unihand_data.untrusted.unpickle import loads_any, safe_load, safe_loads
 
 DATA = {
     "a": np.arange(6).reshape(2, 3).T,
@@ -121,7 +121,7 @@ def _hostile():
         ("pickle", "loads"),
         ("types", "CodeType"),
         ("operator", "attrgetter"),
-        ("unihand_data.sources.unpickle", "safe_load"),
+        ("unihand_data.untrusted.unpickle", "safe_load"),
         ("collections", "namedtuple"),
         ("importlib", "import_module"),
         ("pathlib", "Path"),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
+from unihand_data.values.camera import Intrinsics
 from unihand_data.video import adapters
 from unihand_data.video.decode import iter_frames, open_reader
 from unihand_data.video.probe import probe

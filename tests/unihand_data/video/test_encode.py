@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from unihand_data.errors import Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.ids import hash_file
+from unihand_data.values.camera import Intrinsics
 from unihand_data.video.decode import iter_frames
 from unihand_data.video.encode import EncodeSettings, choose_time_base, encode_clip, stored_intrinsics, stored_size
 from unihand_data.video.probe import probe
@@ -90,7 +90,7 @@ def test_a_turned_clip_is_stored_upright(tmp_path, videos):
 
 
 def test_sizes_are_even_kept_in_aspect_and_never_enlarged():
-    from unihand_data.video.clip import ClipRef
+    from unihand_data.values.clip import ClipRef
 
     clip = ClipRef("a", np.zeros(1), 1920, 1080, intrinsics=Intrinsics(1000, 1000, 959.5, 539.5, 1920, 1080))
     assert stored_size(clip, EncodeSettings(longest_side=480)) == (480, 270)

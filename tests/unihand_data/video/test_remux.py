@@ -8,7 +8,7 @@ import pytest
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import hash_file
 from unihand_data.shards.media_reader import MediaDecoder
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.encode import EncodeSettings, encode_clip
 from unihand_data.video.remux import NotUsable, RemuxSettings, remux
 from unihand_data.video.worker import VideoWorker

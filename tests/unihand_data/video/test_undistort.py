@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unihand_data.errors import Reject
-from unihand_data.geometry.camera import Intrinsics
+from unihand_data.values.camera import Intrinsics
 from unihand_data.video.undistort import project, rectified_intrinsics, rectify, rectify_map, seen_share
 
 FISHEYE = Intrinsics(620, 615, 955, 542, 1920, 1080, "kannala_brandt", (0.05, -0.02, 0.004, -0.0005))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
+from unihand_data.values.camera import Intrinsics
 from unihand_data.video.clip_message import clip_from_message, clip_to_message
 from unihand_data.video.encode import EncodeSettings, encode_clip
 from unihand_data.video.integrity import check
@@ -100,7 +100,7 @@ def test_many_damaged_files_pass_through_one_process(tmp_path, videos, worker):
 def test_a_clip_survives_the_wire():
     import msgpack
 
-    from unihand_data.video.clip import ClipRef
+    from unihand_data.values.clip import ClipRef
 
     camera = Intrinsics(1, 2, 3, 4, 5, 6, "radtan", (0.1, 0.2))
     clip = ClipRef("a!b", np.arange(3.0), 10, 20, 90, camera, Intrinsics(1, 1, 1, 1, 2, 2), {"origin": 7})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
 from unihand_data.shards.rows import LanguageRow, MediaRow
-from unihand_data.sources.recording import Narration, SourceItem
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.recording import Narration, SourceItem
 
 
 @dataclass

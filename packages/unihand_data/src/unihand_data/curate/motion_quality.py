@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 
 from unihand_data.config import Settings
 from unihand_data.errors import Reason
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 
 class MotionSettings(Settings):
@@ -45,6 +45,11 @@ class MotionSettings(Settings):
         return depth
 
 
+#: figures that some limit (of motion or relevance) is held against: what is kept of a clip that a filter dropped
+JUDGED_FIGURES = (
+    "seen_ratio", "max_gap_s", "det_mean", "dba_px", "jitter_pos", "jitter_rot", "jump_ratio", "world_jitter_pos",
+    "world_jump_ratio", "depth_left", "depth_right", "travel", "score", "relevance_model_score", "visible_ratio",
+)  # fmt: skip
 #: figures that are also taken in the world
 WORLD_FIGURES = ("jitter_pos", "jump_ratio")
 #: RMS distance of a frame from the middle of its neighbours before and after smoothing, m and rad; without suffix that

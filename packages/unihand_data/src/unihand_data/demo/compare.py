@@ -16,10 +16,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.demo.truth import SIDES, Truth
-from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.skeleton import forward
-from unihand_data.hands.track import FINGERS, WRIST, Side
 from unihand_data.shards.rows import EpisodeRow
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import FINGERS, WRIST, Side
 
 EEF = {"right": 0, "left": 9}
 THETA = {"right": 110, "left": 155}

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.hands.skeleton import rest_keypoints
-from unihand_data.hands.track import FINGERS
+from unihand_data.values.hands import FINGERS
 
 #: MANO order with tips (16 joints, then tips index, middle, pinky, ring, thumb) -> OpenPose order of 21
 TO_OPENPOSE = np.array([0, 13, 14, 15, 20, 1, 2, 3, 16, 4, 5, 6, 17, 10, 11, 12, 19, 7, 8, 9, 18])

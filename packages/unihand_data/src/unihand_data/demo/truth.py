@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unihand_data.hands.track import Side
+from unihand_data.values.hands import Side
 
 SCHEMA = 1
 SIDES: tuple[Side, Side] = ("right", "left")

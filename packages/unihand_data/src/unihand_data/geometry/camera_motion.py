@@ -14,11 +14,11 @@ from pydantic import Field
 
 from unihand_data.config import Settings, runtime_field
 from unihand_data.errors import Reject
-from unihand_data.geometry.camera import CameraTrack
 from unihand_data.geometry.point_tracks import background_shift, keyframes, spread_tracks, weakest_link
 from unihand_data.geometry.scale import metric_scale, table_normal
-from unihand_data.hands.estimator import CameraEstimator, HandResult
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import CameraEstimator, HandResult
 from unihand_data.video.clip_message import clip_to_message
 from unihand_data.video.killable import KillableWorker, WorkerError
 

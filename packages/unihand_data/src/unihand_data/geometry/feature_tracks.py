@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from unihand_data.hands.track import FINGERS, WRIST
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.hands import FINGERS, WRIST
 from unihand_data.video.clip_message import clip_from_message
 
 _LK: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 4, "criteria": (3, 20, 0.03)}  # EPS | COUNT

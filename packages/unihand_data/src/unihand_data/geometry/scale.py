@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unihand_data.hands.estimator import HandResult
+from unihand_data.values.estimator import HandResult
 
 _RING = 1.2  # points within this many hand sizes of a hand are its surroundings
 _CONTACT = 90.0  # percentile of hand depth over surface depth that stands for touching

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unihand_data.geometry.camera import CameraTrack, World
+from unihand_data.values.camera import CameraTrack, World
 
 
 def level_world(

@@ -18,12 +18,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.hands import ik, skeleton
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack, Side
-from unihand_data.sources.recording import Recording
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack, Intrinsics
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack, Side
+from unihand_data.values.recording import Recording
 
 if TYPE_CHECKING:
     from unihand_data.hands.mano import ManoHand

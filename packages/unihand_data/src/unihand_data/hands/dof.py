@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.hands.skeleton import FINGER_FRAMES, THETA_FINGERS
-from unihand_data.hands.track import FINGERS
+from unihand_data.values.hands import FINGERS
 
 
 @dataclass(frozen=True)

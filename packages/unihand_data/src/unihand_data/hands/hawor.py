@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import hawor_files
-from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.hawor_config import HaworSettings
 from unihand_data.hands.hawor_frames import as_seen, chosen_frames, hawor_camera, windows
 from unihand_data.hands.hawor_join import join_cameras, join_tracks
 from unihand_data.hands.hawor_results import SIDES, finished, read_results
 from unihand_data.hands.hawor_run import HaworProcess, SlamFailed, version_of
 from unihand_data.hands.mediapipe_estimator import view_camera
-from unihand_data.hands.track import HandTrack
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 from unihand_data.video.clip_message import clip_to_message
 from unihand_data.video.killable import KillableWorker
 

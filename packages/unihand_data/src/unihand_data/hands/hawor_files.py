@@ -22,9 +22,9 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.mano_variants import from_matrices
-from unihand_data.sources import motion
-from unihand_data.sources.tables import need, read_json
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays
+from unihand_data.untrusted.tables import need, read_json
+from unihand_data.untrusted.unpickle import safe_load
 
 SIDECAR = "unihand_sidecar.json"
 _MOST_FRAMES = 1_000_000
@@ -111,7 +111,7 @@ def read_detections(tracks: Path, frames: int) -> Detections:
     stretches: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for side in (0, 1):
         for k, chunk in enumerate(_list(chunks.get(side, []), f"{path}, {side}")):
-            rows = motion.array(chunk, (None,), f"{path}, {side}[{k}]")
+            rows = arrays.array(chunk, (None,), f"{path}, {side}[{k}]")
             if (
                 not len(rows)
                 or rows.min() < 0
@@ -144,14 +144,14 @@ def _boxes(tracks: Path, frames: int) -> np.ndarray:
             where = f"{path}, track {number}[{k}]"
             if not need(box, "det", where):
                 continue
-            frame = int(motion.array(need(box, "frame", where), (), f"{where}.frame"))
+            frame = int(arrays.array(need(box, "frame", where), (), f"{where}.frame"))
             if not 0 <= frame < frames:
                 raise Reject(Reason.BAD_VALUE, f"{where}.frame: {frame} of {frames}")
-            row = motion.array(need(box, "det_box", where), (1, 5), f"{where}.det_box")[0]
+            row = arrays.array(need(box, "det_box", where), (1, 5), f"{where}.det_box")[0]
             if not 0 <= row[4] <= 1 + 1e-6:
                 raise Reject(Reason.BAD_VALUE, f"{where}.det_box: a confidence of {row[4]:.4g}")
             found.append((frame, row))
-            right.append(motion.array(need(box, "det_handedness", where), (1,), f"{where}.det_handedness")[0] > 0)
+            right.append(arrays.array(need(box, "det_handedness", where), (1,), f"{where}.det_handedness")[0] > 0)
         side = int(np.mean(right) >= 0.5) if right else 0
         for frame, row in found:
             if not row[4] <= out[side, frame, 4]:
@@ -167,10 +167,10 @@ def read_camera_hands(folder: Path, detections: Detections) -> CameraHands:
         for rows in detections.stretches[side]:
             path = folder / "cam_space" / str(side) / f"{rows[0]}_{rows[-1]}.json"
             data, where, n = read_json(path), str(path), len(rows)
-            root = motion.array(need(data, "init_root_orient", where), (1, n, 3, 3), f"{path}, init_root_orient")
-            pose = motion.array(need(data, "init_hand_pose", where), (1, n, 15, 3, 3), f"{path}, init_hand_pose")
-            betas = motion.array(need(data, "init_betas", where), (1, n, 10), f"{path}, init_betas")
-            trans = motion.array(need(data, "init_trans", where), (1, n, 3), f"{path}, init_trans")
+            root = arrays.array(need(data, "init_root_orient", where), (1, n, 3, 3), f"{path}, init_root_orient")
+            pose = arrays.array(need(data, "init_hand_pose", where), (1, n, 15, 3, 3), f"{path}, init_hand_pose")
+            betas = arrays.array(need(data, "init_betas", where), (1, n, 10), f"{path}, init_betas")
+            trans = arrays.array(need(data, "init_trans", where), (1, n, 3), f"{path}, init_trans")
             if np.abs(trans).max(initial=0.0) > _FAR_M:
                 raise Reject(Reason.BAD_VALUE, f"{path}, init_trans: a hand more than {_FAR_M:g} m from the camera")
             out.trans[side, rows], out.beta[side, rows] = trans[0], betas[0]
@@ -186,21 +186,21 @@ def read_world_hands(path: Path, frames: int, *, may_be_bad: np.ndarray | None =
     if len(items) != 5:
         raise Reject(Reason.WRONG_TYPE, f"{path}: {len(items)} entries, expected trans, rot, hand_pose, betas, valid")
     sizes = {"pred_trans": (3,), "pred_rot": (3,), "pred_hand_pose": (45,), "pred_betas": (10,), "pred_valid": ()}
-    arrays = []
+    found = []
     for value, (name, tail) in zip(items, sizes.items()):
-        arrays.append(motion.array(value, (2, frames, *tail), f"{path}, {name}", finite=False))
-    valid = arrays[4] > 0
-    bad = ~np.isfinite(np.concatenate(arrays[:4], axis=2)).all(axis=2) & valid
-    bad |= valid & (np.abs(np.nan_to_num(arrays[0])).max(axis=2) > _FAR_M)
+        found.append(arrays.array(value, (2, frames, *tail), f"{path}, {name}", finite=False))
+    valid = found[4] > 0
+    bad = ~np.isfinite(np.concatenate(found[:4], axis=2)).all(axis=2) & valid
+    bad |= valid & (np.abs(np.nan_to_num(found[0])).max(axis=2) > _FAR_M)
     refused = bad if may_be_bad is None else bad & ~may_be_bad
     if refused.any():
         side, row = np.argwhere(refused)[0]
-        name = next((n for n, a in zip(sizes, arrays[:4]) if not np.isfinite(a[side, row]).all()), "pred_trans")
+        name = next((n for n, a in zip(sizes, found[:4]) if not np.isfinite(a[side, row]).all()), "pred_trans")
         raise Reject(
             Reason.BAD_VALUE,
             f"{path}, {name}: row {row} of side {side} is not finite, or more than {_FAR_M:g} m away; run HaWoR again",
         )
-    return WorldHands(arrays[0], arrays[1], arrays[2], arrays[3], valid & ~bad)
+    return WorldHands(found[0], found[1], found[2], found[3], valid & ~bad)
 
 
 def read_slam(path: Path, frames: int) -> Slam:
@@ -208,11 +208,11 @@ def read_slam(path: Path, frames: int) -> Slam:
     and frames outside the first and last keyframe stay unknown."""
     data = safe_load(path)
     where = str(path)
-    scale = float(motion.array(need(data, "scale", where), (), f"{where}, scale"))
-    width, height = 2 * motion.array(need(data, "img_center", where), (2,), f"{where}, img_center")
+    scale = float(arrays.array(need(data, "scale", where), (), f"{where}, scale"))
+    width, height = 2 * arrays.array(need(data, "img_center", where), (2,), f"{where}, img_center")
     if not 0 < scale < 1e6:
         raise Reject(Reason.BAD_VALUE, f"{where}, scale: {scale:.4g} metres per unit")
-    traj = motion.array(need(data, "traj", where), (None, 7), f"{where}, traj")
+    traj = arrays.array(need(data, "traj", where), (None, 7), f"{where}, traj")
     norm = np.linalg.norm(traj[:, 3:], axis=1)
     if len(traj) == 0 or np.abs(norm - 1).max() > 1e-2:
         raise Reject(Reason.BAD_VALUE, f"{where}, traj: its quaternions are not of unit length, or it is empty")
@@ -223,7 +223,7 @@ def read_slam(path: Path, frames: int) -> Slam:
     if len(traj) == frames:
         pose[:, :3, :3], pose[:, :3, 3] = turn.as_matrix(), place
         return Slam(pose, valid, scale, float(width), float(height))
-    keys = motion.array(need(data, "tstamp", where), (None,), f"{where}, tstamp")
+    keys = arrays.array(need(data, "tstamp", where), (None,), f"{where}, tstamp")
     if len(keys) != len(traj) or (np.diff(keys) <= 0).any():
         raise Reject(
             Reason.CONTRADICTION, f"{where}, traj: {len(traj)} poses for {frames} frames and {len(keys)} keyframes"
@@ -241,8 +241,8 @@ def read_sidecar(path: Path) -> Sidecar:
         return Sidecar()
     data, where = read_json(path), str(path)
     return Sidecar(
-        motion.array(data.get("dba_errors") or [], (None,), f"{where}, dba_errors").tolist(),
-        motion.array(data.get("scales") or [], (None,), f"{where}, scales").tolist(),
+        arrays.array(data.get("dba_errors") or [], (None,), f"{where}, dba_errors").tolist(),
+        arrays.array(data.get("scales") or [], (None,), f"{where}, scales").tolist(),
         bool(data.get("static")),
     )
 

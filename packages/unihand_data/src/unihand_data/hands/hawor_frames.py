@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.hawor_config import HAWOR_FPS
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.clip_message import clip_from_message
 
 _QUALITY = 97

@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 _PER_ROW = ("wrist_pos", "wrist_rot", "theta", "keypoints", "keypoints_px", "confidence", "valid", "interpolated")
 

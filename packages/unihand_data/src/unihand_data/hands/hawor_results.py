@@ -22,14 +22,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.hands import hawor_files as files
 from unihand_data.hands.annotated import fill_keypoints, resample_camera, resample_track
-from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.hawor_config import HAWOR_FPS, HaworReadSettings
 from unihand_data.hands.mano import mano_dir
 from unihand_data.hands.mano_variants import mano_numbers
-from unihand_data.hands.track import HandTrack, Side
+from unihand_data.values.camera import CameraTrack, Intrinsics
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack, Side
 
 SIDES: tuple[Side, Side] = ("left", "right")
 #: J0 of MANO's mean shape (m), the offset between ``transl`` and the wrist, as published with ArtiGrasp (``ref_r`` and

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from unihand_data.hands import dof
 from unihand_data.hands.skeleton import FINGER_FRAMES, MIRROR_ROTVEC, MIRROR_X, mirror_theta, rest_keypoints
-from unihand_data.hands.track import BONES, FINGERS, Side
+from unihand_data.values.hands import BONES, FINGERS, Side
 
 #: keypoints that barely move against each other: they fix the wrist's rotation
 PALM = (0, 5, 9, 13, 17)

@@ -9,10 +9,10 @@ from dataclasses import fields
 
 import numpy as np
 
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import ambiguity, ik, pnp
 from unihand_data.hands.ik import HandFit
-from unihand_data.hands.track import FINGERS, Side
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.hands import FINGERS, Side
 
 _PX_SIGMA = 0.03  # of the hand's size in the picture: how far landmarks lie from where a skeleton can put them
 _DEPTH_SIGMA = 0.03  # m, of a landmark's depth relative to the hand

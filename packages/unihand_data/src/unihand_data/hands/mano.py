@@ -4,7 +4,7 @@ Legend: T frames, V = 778 vertices, J = 21 keypoints (OpenPose order). Metres, r
 
 smplx would read ``MANO_RIGHT.pkl`` with plain pickle. The file is read here through the allow-list unpickler instead
 (chumpy arrays and the sparse joint regressor become numpy arrays) and smplx is given the numbers (``data_struct``). It
-is built without PCA and with ``flat_hand_mean=True``, so theta is what :class:`~unihand_data.hands.track.HandTrack`
+is built without PCA and with ``flat_hand_mean=True``, so theta is what :class:`~unihand_data.values.hands.HandTrack`
 holds: relative to the flat hand, nothing added. The published left model has the x sign of its shape directions wrong
 (left is the x-mirror of right only after the sign is turned); :func:`load_mano` turns it where the right model shows
 the fault or is not there to compare with.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import Side
+from unihand_data.values.hands import Side
 
 ENV = "UNIHAND_MANO_DIR"
 #: MANO's 16 joints (wrist, then index, middle, pinky, ring, thumb, three each) and 5 tips -> the 21 of track.py
@@ -54,7 +54,7 @@ def read_mano(folder: Path, side: Side) -> dict[str, np.ndarray]:
     Raises:
         Reject: MISSING_FILE, UNSAFE_CONTENT, MISSING_FIELD, WRONG_TYPE; the message names file and field.
     """
-    from unihand_data.sources.unpickle import safe_load
+    from unihand_data.untrusted.unpickle import safe_load
 
     path = folder / f"MANO_{side.upper()}.pkl"
     if not path.is_file():

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import HandTrack, Side
+from unihand_data.values.hands import HandTrack, Side
 
 #: reflection at the hand's own y-z plane: axis-angle (x, y, z) -> (x, -y, -z)
 MIRROR_ROTVEC = np.array([1.0, -1.0, -1.0])
@@ -141,7 +141,7 @@ def mano_numbers(mano_dir: str | None, side: Side, purpose: str) -> ManoNumbers:
 
 @lru_cache(maxsize=4)
 def _mano_numbers(path: str, _mtime: int) -> ManoNumbers:
-    from unihand_data.sources.unpickle import safe_load
+    from unihand_data.untrusted.unpickle import safe_load
 
     data = safe_load(path)
     try:

@@ -14,14 +14,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import skeleton, smooth
 from unihand_data.hands.config import HandsSettings
-from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.lift import lift
 from unihand_data.hands.models import ensure_hand_models
-from unihand_data.hands.track import HandTrack, Side
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack, Side
 from unihand_data.video.clip_message import clip_to_message
 from unihand_data.video.killable import KillableWorker
 

@@ -22,7 +22,7 @@ from unihand_data.errors import Reason, Reject
 from unihand_data.hands import association as assoc
 from unihand_data.hands.association import Detection, Track
 from unihand_data.hands.config import DetectSettings
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.clip_message import clip_from_message
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.skeleton import rest_keypoints
+from unihand_data.values.camera import Intrinsics
 
 _PALM_BONES = [(0, 5), (0, 9), (0, 13), (0, 17), (5, 17)]
 

@@ -1,6 +1,6 @@
 """``generic_v1``: a 21-joint hand skeleton for people without MANO's licensed files.
 
-Legend: T frames, J = 21 keypoints (order of :mod:`unihand_data.hands.track`), 15 joints in MANO order (index, middle,
+Legend: T frames, J = 21 keypoints (order of :mod:`unihand_data.values.hands`), 15 joints in MANO order (index, middle,
 pinky, ring, thumb; three each, from the palm to the tip).
 
 Frame of the right hand (that of MANO's right template): origin at the wrist joint; the flat fingers point along -x, the
@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from unihand_data.hands.track import FINGERS, Side
+from unihand_data.values.hands import FINGERS, Side
 
 #: MANO's order of fingers in theta
 THETA_FINGERS: tuple[str, ...] = ("index", "middle", "pinky", "ring", "thumb")

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from unihand_data.hands.config import SmoothSettings
-from unihand_data.hands.track import HandTrack
+from unihand_data.values.hands import HandTrack
 
 _FILLED_WEIGHT = 0.02  # of a seen frame with full confidence: keeps the local polynomial from running away in a gap
 

@@ -16,7 +16,8 @@ from unihand_data.ids import make_id
 from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
 from unihand_data.sources.archive import split_member
-from unihand_data.sources.recording import HumanSource, SourceItem
+from unihand_data.sources.recording import HumanSource
+from unihand_data.values.recording import SourceItem
 
 _EDGE = 64 * 1024
 _MOST_FILES = 16  # of an item made of pictures: its first and last

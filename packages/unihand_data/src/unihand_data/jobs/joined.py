@@ -25,7 +25,8 @@ from pathlib import Path
 
 from unihand_data.curate.clip_state import ClipState
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.recording import HumanSource, SourceItem
+from unihand_data.sources.recording import HumanSource
+from unihand_data.values.recording import SourceItem
 
 log = logging.getLogger(__name__)
 

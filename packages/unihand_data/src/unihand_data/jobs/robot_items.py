@@ -15,8 +15,8 @@ from unihand_data.jobs.items import fingerprint
 from unihand_data.runner import paths
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.errors import CommitRefused
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.registry import RobotSource
+from unihand_data.values.recording import SourceItem
 
 #: files of one item that are looked at; of longer lists (an item of pictures) the first and the last
 _MOST_FILES = 16

@@ -23,10 +23,10 @@ from unihand_data.jobs.tokenizer import open_counter
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import MediaRow, StagedRows
 from unihand_data.shards.schema import SCHEMA_VERSION
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.episode import RobotEpisode
 from unihand_data.sources.robot.registry import RobotSource
 from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.values.recording import SourceItem
 
 
 class _Stage:

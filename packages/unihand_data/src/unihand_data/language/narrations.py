@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from unihand_data.language.mirror_words import canonical_spelling
 from unihand_data.shards.rows import LanguageRow
-from unihand_data.sources.recording import Narration
+from unihand_data.values.recording import Narration
 
 CHAIN_ID = "narration_chain-v1"
 #: a narration without length (a time stamp) covers the time to the next one, at most this long

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
 from unihand_data.language.backends import ClipAnswer
 from unihand_data.language.config import RelevanceSettings
 from unihand_data.language.motion_measure import closure_from_theta
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.estimator import HandResult
 
 #: how much of an idle moment with hands in view counts: holding is manipulation that does not move
 IDLE_CREDIT = 0.3

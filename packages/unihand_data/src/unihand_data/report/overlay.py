@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unihand_data.hands.track import BONES, Side
 from unihand_data.shards.rows import EpisodeRow
+from unihand_data.values.hands import BONES, Side
 
 COLOURS: dict[Side, tuple[int, int, int]] = {"right": (255, 140, 30), "left": (40, 160, 255)}  # RGB
 _EEF: dict[Side, int] = {"right": 0, "left": 9}

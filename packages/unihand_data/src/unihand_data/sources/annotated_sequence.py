@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import mano_variants as mv
-from unihand_data.hands.track import HandTrack, Side
 from unihand_data.sources import image_sequence, motion
 from unihand_data.sources.base import FolderSource
-from unihand_data.sources.recording import Narration, Recording, SourceItem
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.hands import HandTrack, Side
+from unihand_data.values.recording import Narration, Recording, SourceItem
 
 #: axis-angles may count whole turns, but not many
 _MAX_ANGLE = 4 * np.pi
@@ -113,7 +113,7 @@ class AnnotatedSource(FolderSource):
             to_camera[camera_ok] = motion.inverse(pose[camera_ok])
             recording.camera = motion.camera_track(pose, camera_ok, self.spec.camera)
         elif seq.static_camera:
-            from unihand_data.geometry.camera import CameraTrack
+            from unihand_data.values.camera import CameraTrack
 
             recording.camera = CameraTrack(to_camera.copy(), camera_ok.copy(), method="static", world="camera")
         if recording.camera is not None:

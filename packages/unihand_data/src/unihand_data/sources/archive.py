@@ -247,7 +247,7 @@ def read_member(path: str | Path, member: str, max_bytes: int = 256 << 20) -> by
 
 def decode_json(path: str | Path, member: str) -> Any:
     """A JSON member. Raises ``Reject`` like :func:`read_member` and ``tables.parse_json``."""
-    from unihand_data.sources import tables
+    from unihand_data.untrusted import tables
 
     where = f"{path}!{member}"
     return tables.parse_json(tables.decode_text(read_member(path, member), where), where)

@@ -15,9 +15,9 @@ from unihand_data.errors import DatasetRefused, Reason, Reject
 from unihand_data.ids import hash_file, make_id
 from unihand_data.sources import archive
 from unihand_data.sources.listing import is_remote, list_files, matching
-from unihand_data.sources.recording import Recording, SourceItem
 from unihand_data.sources.sniff import check_head, check_video_file
 from unihand_data.sources.spec import DatasetSpec
+from unihand_data.values.recording import Recording, SourceItem
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,11 @@ import os
 from typing import Any
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
-from unihand_data.sources import archive, tables
+from unihand_data.sources import archive
 from unihand_data.sources.listing import is_remote
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted import tables
+from unihand_data.untrusted.unpickle import read_bounded
+from unihand_data.values.camera import Intrinsics
 
 SUFFIX = ".camera.json"
 _FIELDS = ("fx", "fy", "cx", "cy", "width", "height")

@@ -21,7 +21,7 @@ import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import make_id
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted.unpickle import read_bounded
 
 MAX_PICTURE_BYTES = 64 << 20
 _TICKS = 90_000

@@ -20,9 +20,9 @@ from typing import Any, Literal
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources import tables
-from unihand_data.sources.recording import Narration
 from unihand_data.sources.spec import TableSpec
+from unihand_data.untrusted import tables
+from unihand_data.values.recording import Narration
 
 HALF_SPAN_S = (0.5, 2.0)
 
@@ -144,7 +144,7 @@ def _read_rows(path: str, spec: TableSpec) -> list[dict[str, Any]]:
     if suffix == ".jsonl":
         return tables.read_jsonl(path)
     if suffix == ".pkl":
-        from unihand_data.sources.pandas_pickle import read_frame
+        from unihand_data.untrusted.pandas_pickle import read_frame
 
         return read_frame(path)
     value = tables.read_json(path)

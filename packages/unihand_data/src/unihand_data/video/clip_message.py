@@ -1,4 +1,4 @@
-"""A :class:`~unihand_data.video.clip.ClipRef` as plain values and arrays, to cross into a worker process."""
+"""A :class:`~unihand_data.values.clip.ClipRef` as plain values and arrays, to cross into a worker process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unihand_data.geometry.camera import Intrinsics
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
 
 _CAMERA = ("fx", "fy", "cx", "cy", "width", "height", "model", "distortion", "source")
 

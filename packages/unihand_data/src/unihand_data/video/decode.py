@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.opening import OpenVideo, VideoPath
 from unihand_data.video.probe import _displayed, rotation_of
 from unihand_data.video.taint import Taint

@@ -24,10 +24,10 @@ from pydantic import Field, model_validator
 
 from unihand_data.config import Settings
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.ids import hash_file
 from unihand_data.shards.rows import MediaRow
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.decode import EXACT, NATIVE_TOLERANCE_S, PyAVReader, check_size, iter_frames, turn
 from unihand_data.video.opening import local_path
 from unihand_data.video.probe import frame_interval

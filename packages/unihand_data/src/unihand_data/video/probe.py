@@ -14,7 +14,7 @@ import av.error
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.opening import OpenVideo, VideoPath
 
 #: how far into a damaged file to look for the first frame that decodes

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
+from unihand_data.values.camera import Intrinsics
 
 _OUTSIDE = -1e4  # a source pixel that is in no picture
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from unihand_data.config import Settings, runtime_field
 from unihand_data.shards.rows import MediaRow
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.clip_message import clip_from_message, clip_to_message
 from unihand_data.video.encode import EncodeSettings
 from unihand_data.video.integrity import IntegrityReport

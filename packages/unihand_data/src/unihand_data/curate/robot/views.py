@@ -21,7 +21,7 @@ from unihand_data.shards.rows import MediaRow
 from unihand_data.sources import image_sequence
 from unihand_data.sources.robot.episode import View
 from unihand_data.sources.robot.spec import RobotSpec, ViewSpec
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.encode import EncodeSettings, replacing
 from unihand_data.video.probe import VideoInfo
 from unihand_data.video.remux import NotUsable, RemuxSettings

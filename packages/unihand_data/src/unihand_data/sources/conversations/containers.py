@@ -15,8 +15,8 @@ from typing import Any
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.conversations import json_rows, refer
 from unihand_data.sources.conversations.spec import CorpusSpec
-from unihand_data.sources.tables import read_csv
 from unihand_data.sources.tfrecord import parse_sequence_example, read_records_at, record_offsets
+from unihand_data.untrusted.tables import read_csv
 
 #: a row as it was read, or why it was not
 Raw = dict[str, Any] | Reject
@@ -263,7 +263,7 @@ def _read_refer(block: Block, spec: CorpusSpec) -> Iterator[tuple[int, Raw]]:
 
 
 def _whole_file(block: Block, spec: CorpusSpec) -> Iterator[tuple[int, Raw]]:
-    from unihand_data.sources.tables import read_json
+    from unihand_data.untrusted.tables import read_json
 
     try:
         yield block.start, _mapping(read_json(block.path), block, 0)

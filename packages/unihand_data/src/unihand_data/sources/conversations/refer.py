@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.tables import need, read_json
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted.tables import need, read_json
+from unihand_data.untrusted.unpickle import safe_load
 
 #: splits that are a benchmark; pictures of theirs never train
 HELD_OUT_SPLITS = frozenset({"val", "test", "testA", "testB", "testC"})

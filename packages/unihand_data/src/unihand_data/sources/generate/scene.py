@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.hands.skeleton import forward
-from unihand_data.hands.track import Side
+from unihand_data.values.hands import Side
 
 Family = Literal["lab", "wild"]
 #: names of things a scene may speak of

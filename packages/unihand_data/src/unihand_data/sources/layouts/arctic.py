@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import Side
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, Sequence, SideRows
 from unihand_data.sources.image_sequence import file_reader
 from unihand_data.sources.layouts.common import SIDES, by_folder, frame_number
-from unihand_data.sources.recording import SourceItem
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays, tables
+from unihand_data.untrusted.unpickle import safe_load
+from unihand_data.values.hands import Side
+from unihand_data.values.recording import SourceItem
 
 
 def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem]:
@@ -50,9 +51,9 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
     offset = int(tables.number(tables.need(subject, "ioi_offset", misc), misc))
     mano, ego = source.path(p["mano"]), source.path(p["egocam.dist"])
     hands, lens = safe_load(mano), safe_load(ego)
-    turn = motion.array(tables.need(lens, "R_k_cam_np", ego), (None, 3, 3), ego, finite=False)
-    raw = motion.numbers(tables.need(lens, "T_k_cam_np", ego), ego)
-    shift = motion.array(raw[..., 0] if raw.ndim == 3 else raw, (len(turn), 3), f"{ego}, T_k_cam_np", finite=False)
+    turn = arrays.array(tables.need(lens, "R_k_cam_np", ego), (None, 3, 3), ego, finite=False)
+    raw = arrays.numbers(tables.need(lens, "T_k_cam_np", ego), ego)
+    shift = arrays.array(raw[..., 0] if raw.ndim == 3 else raw, (len(turn), 3), f"{ego}, T_k_cam_np", finite=False)
     camera = np.tile(np.eye(4), (len(turn), 1, 1))
     camera[:, :3, :3], camera[:, :3, 3] = turn, shift
     rows = np.array([frame_number(n, p["folder"]) - offset for n in p["names"]])
@@ -64,13 +65,13 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
         hand, where, n = tables.need(hands, side, mano), f"{mano}, {side}", len(camera)
         sides[side] = SideRows(
             np.ones(int(inside.sum()), bool),
-            motion.array(tables.need(hand, "pose", where), (n, 45), where)[rows[inside]],
-            motion.array(tables.need(hand, "rot", where), (n, 3), where)[rows[inside]],
-            motion.array(tables.need(hand, "trans", where), (n, 3), where)[rows[inside]],
-            motion.array(motion.numbers(tables.need(hand, "shape", where), where).ravel(), (10,), where),
+            arrays.array(tables.need(hand, "pose", where), (n, 45), where)[rows[inside]],
+            arrays.array(tables.need(hand, "rot", where), (n, 3), where)[rows[inside]],
+            arrays.array(tables.need(hand, "trans", where), (n, 3), where)[rows[inside]],
+            arrays.array(arrays.numbers(tables.need(hand, "shape", where), where).ravel(), (10,), where),
         )
     assert source.spec.camera is not None
-    bends = motion.numbers(tables.need(lens, "dist8", ego), ego).ravel()
+    bends = arrays.numbers(tables.need(lens, "dist8", ego), ego).ravel()
     assert source.spec.fps is not None
     times = (rows - rows[0]) / source.spec.fps
     return Sequence(

@@ -16,13 +16,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.mano_variants import ARIA_TO_21, reorder_keypoints
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Sequence, SideRows
 from unihand_data.sources.layouts.common import SIDES
 from unihand_data.sources.listing import is_video
-from unihand_data.sources.recording import SourceItem
+from unihand_data.untrusted import arrays, tables
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.recording import SourceItem
 
 #: a trajectory sample further away than this has no say (the trajectory runs at 1 kHz)
 _MAX_GAP_US = 5_000
@@ -129,7 +130,7 @@ def trajectory(path: str, stamps: np.ndarray) -> np.ndarray | None:
 def _video_times(path: str, stamps: np.ndarray) -> np.ndarray:
     """Device time (us) -> seconds of the video, linear between the pairs of the clock table."""
     rows = tables.read_csv(path)
-    pairs = motion.array(
+    pairs = arrays.array(
         [[tables.number(tables.need(r, n, path), path) for n in ("mp4_time_ns", "vrs_device_time_ns")] for r in rows],
         (len(rows), 2),
         path,
@@ -156,15 +157,15 @@ def calibration(path: str) -> tuple[Intrinsics | None, np.ndarray]:
     quat = tables.need(pose, "UnitQuaternion", path)
     if not (isinstance(quat, list) and len(quat) == 2 and isinstance(quat[1], list)):
         raise Reject(Reason.WRONG_TYPE, f"{path}: UnitQuaternion is not [w, [x, y, z]]")
-    q = motion.array([*quat[1], quat[0]], (4,), path)
+    q = arrays.array([*quat[1], quat[0]], (4,), path)
     if abs(np.linalg.norm(q) - 1) > 1e-2:
         raise Reject(Reason.BAD_VALUE, f"{path}: UnitQuaternion of camera-rgb is not of unit length")
     device_camera = np.eye(4)
     device_camera[:3, :3] = Rotation.from_quat(q).as_matrix()
-    device_camera[:3, 3] = motion.array(tables.need(pose, "Translation", path), (3,), path)
+    device_camera[:3, 3] = arrays.array(tables.need(pose, "Translation", path), (3,), path)
     projection = tables.need(rgb, "Projection", path)
     lens = None
     if projection.get("Name") == "KannalaBrandtK3" if isinstance(projection, dict) else False:
-        fx, fy, cx, cy, *k = motion.array(tables.need(projection, "Params", path), (8,), path)
+        fx, fy, cx, cy, *k = arrays.array(tables.need(projection, "Params", path), (8,), path)
         lens = motion.pinhole([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], 0, 0, path, "kannala_brandt", k)
     return lens, motion.inverse(device_camera[None])[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import Side
+from unihand_data.values.hands import Side
 
 SIDES: tuple[Side, Side] = ("left", "right")
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import Side
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, Sequence, SideRows
 from unihand_data.sources.image_sequence import file_reader
 from unihand_data.sources.layouts.common import by_folder, frame_number
-from unihand_data.sources.recording import SourceItem
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays, tables
+from unihand_data.untrusted.unpickle import safe_load
+from unihand_data.values.hands import Side
+from unihand_data.values.recording import SourceItem
 
 _ONE_HAND = (["left"], ["right"])
 
@@ -66,7 +67,7 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
     shape = p["shapes"].get(f"mano_{calib[0]}")
     if shape is None or p["lens"] is None:
         raise Reject(Reason.MISSING_FILE, f"{item.uri}: no calibration of this hand or camera; fetch calibration/")
-    beta = motion.array(tables.need(_yaml(source.path(shape)), "betas", shape), (10,), shape)
+    beta = arrays.array(tables.need(_yaml(source.path(shape)), "betas", shape), (10,), shape)
     lens_path = source.path(p["lens"])
     color = tables.need(_yaml(lens_path), "color", lens_path)
     fx, fy, cx, cy = (tables.number(tables.need(color, k, lens_path), lens_path) for k in ("fx", "fy", "ppx", "ppy"))
@@ -78,8 +79,8 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
         path = f"{folder}/{name.replace('color_', 'labels_').replace('.jpg', '.npz')}"
         label = safe_load(path)
         used.append(path)
-        pose = motion.array(tables.need(label, "pose_m", path), (1, 51), path)[0]
-        joints = motion.array(tables.need(label, "joint_3d", path), (1, 21, 3), path)[0]
+        pose = arrays.array(tables.need(label, "pose_m", path), (1, 51), path)[0]
+        joints = arrays.array(tables.need(label, "joint_3d", path), (1, 21, 3), path)[0]
         if not pose.any() or (joints == -1).all():  # the hand is not in this frame
             continue
         rows.root[i], rows.pose[i], rows.transl[i] = pose[:3], pose[3:48], pose[48:]  # type: ignore[index]

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import FINGERS
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import Sequence, SideRows
 from unihand_data.sources.isolated import frame_times
 from unihand_data.sources.layouts import aria_mps
 from unihand_data.sources.layouts.common import SIDES
-from unihand_data.sources.recording import Recording, SourceItem
+from unihand_data.untrusted import arrays, tables
+from unihand_data.values.hands import FINGERS
+from unihand_data.values.recording import Recording, SourceItem
 
 if TYPE_CHECKING:
     from unihand_data.sources.readers.video_pose import VideoPoseSource
@@ -173,8 +174,8 @@ def _extrinsics(path: str, camera: str, rejects: list[Reject]) -> dict[int, np.n
 
     def read(entry: Any, where: str) -> np.ndarray:
         pose = np.eye(4)
-        pose[:3] = motion.array(entry, (3, 4), where)
-        motion.rigid(pose[None], where)
+        pose[:3] = arrays.array(entry, (3, 4), where)
+        arrays.rigid(pose[None], where)
         return pose
 
     return dict(_rows(path, poses, rejects, read))

@@ -12,11 +12,11 @@ import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.mano_variants import FPHA_TO_21, reorder_keypoints
-from unihand_data.sources import motion, tables
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, Sequence, SideRows
 from unihand_data.sources.image_sequence import file_reader
 from unihand_data.sources.layouts.common import by_folder, frame_number
-from unihand_data.sources.recording import Narration, SourceItem
+from unihand_data.untrusted import arrays, tables
+from unihand_data.values.recording import Narration, SourceItem
 
 
 def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem]:
@@ -73,4 +73,4 @@ def number_rows(path: str, width: int) -> np.ndarray:
     bad = next((i for i, r in enumerate(rows) if len(r) != width), None)
     if bad is not None:
         raise Reject(Reason.WRONG_TYPE, f"{path}: line {bad + 1} has {len(rows[bad])} numbers, expected {width}")
-    return motion.array(rows, (None, width), path)
+    return arrays.array(rows, (None, width), path)

@@ -16,7 +16,7 @@ from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, S
 from unihand_data.sources.image_sequence import file_reader
 from unihand_data.sources.layouts.common import SIDES, by_folder, frame_number
 from unihand_data.sources.layouts.fpha import number_rows
-from unihand_data.sources.recording import SourceItem
+from unihand_data.values.recording import SourceItem
 
 
 def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem]:

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import Side
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Sequence, SideRows
 from unihand_data.sources.layouts.common import SIDES, by_folder, frame_number
 from unihand_data.sources.narration_tables import hand_in
-from unihand_data.sources.recording import Narration, SourceItem
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays, tables
+from unihand_data.untrusted.unpickle import safe_load
+from unihand_data.values.hands import Side
+from unihand_data.values.recording import Narration, SourceItem
 
 #: ZY<camera>/H<person>/C<class>/N<instance>/S<room>/s<layout>/T<task>
 _KEY_PARTS = 7
@@ -66,9 +67,9 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
                 continue
             path = source.path(by_number[frame])
             data = safe_load(path)
-            rows.pose[i] = motion.array(tables.need(data, "poseCoeff", path), (48,), f"{path}, poseCoeff")  # type: ignore[index]
-            rows.transl[i] = motion.array(tables.need(data, "trans", path), (3,), f"{path}, trans")  # type: ignore[index]
-            betas.append(motion.array(tables.need(data, "beta", path), (10,), f"{path}, beta"))
+            rows.pose[i] = arrays.array(tables.need(data, "poseCoeff", path), (48,), f"{path}, poseCoeff")  # type: ignore[index]
+            rows.transl[i] = arrays.array(tables.need(data, "trans", path), (3,), f"{path}, trans")  # type: ignore[index]
+            betas.append(arrays.array(tables.need(data, "beta", path), (10,), f"{path}, beta"))
             rows.valid[i] = True
         rows.beta = np.mean(betas, axis=0)
         sides[side] = rows

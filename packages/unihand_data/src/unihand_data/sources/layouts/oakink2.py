@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, Sequence, SideRows
 from unihand_data.sources.image_sequence import file_reader
 from unihand_data.sources.layouts.common import SIDES, by_folder, frame_number
 from unihand_data.sources.narration_tables import hand_in
-from unihand_data.sources.recording import Narration, SourceItem
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays, tables
+from unihand_data.untrusted.unpickle import safe_load
+from unihand_data.values.recording import Narration, SourceItem
 
 
 def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem]:
@@ -53,7 +54,7 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
         raise Reject(Reason.MISSING_FILE, f"{path}: no pictures of camera {serial}; fetch data/{item.key}/{serial}")
     folder = source.path(p["folders"][serial])
     pictures = {frame_number(f.name, folder): f.name for f in Path(folder).iterdir() if f.suffix in (".jpg", ".png")}
-    listed = motion.array(tables.need(data, "frame_id_list", path), (None,), f"{path}, frame_id_list")
+    listed = arrays.array(tables.need(data, "frame_id_list", path), (None,), f"{path}, frame_id_list")
     ids = [int(i) for i in listed if int(i) in pictures]
     if len(ids) < 2 or sorted(set(ids)) != ids:
         raise Reject(Reason.CONTRADICTION, f"{path}: frame_id_list and the pictures of {serial} do not meet")
@@ -68,18 +69,18 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
     betas: dict[str, list[np.ndarray]] = {"left": [], "right": []}
     for i, frame in enumerate(ids):
         if isinstance(extr, dict) and frame in extr:
-            camera[i] = motion.array(extr[frame], (4, 4), f"{path}, cam_extr {frame}", finite=False)
+            camera[i] = arrays.array(extr[frame], (4, 4), f"{path}, cam_extr {frame}", finite=False)
         one = mano.get(frame) if isinstance(mano, dict) else None
         if one is None:
             continue
         for side in SIDES:
             short, where = "lh" if side == "left" else "rh", f"{path}, raw_mano {frame}"
-            raw = motion.numbers(tables.need(one, f"{short}__pose_coeffs", where), where)
-            pose[side][i] = motion.array(raw.reshape(-1, 4) if raw.size == 64 else raw, (16, 4), where)
-            raw = motion.numbers(tables.need(one, f"{short}__tsl", where), where)
-            transl[side][i] = motion.array(raw.ravel(), (3,), where)
-            raw = motion.numbers(tables.need(one, f"{short}__betas", where), where)
-            betas[side].append(motion.array(raw.ravel(), (10,), where))
+            raw = arrays.numbers(tables.need(one, f"{short}__pose_coeffs", where), where)
+            pose[side][i] = arrays.array(raw.reshape(-1, 4) if raw.size == 64 else raw, (16, 4), where)
+            raw = arrays.numbers(tables.need(one, f"{short}__tsl", where), where)
+            transl[side][i] = arrays.array(raw.ravel(), (3,), where)
+            raw = arrays.numbers(tables.need(one, f"{short}__betas", where), where)
+            betas[side].append(arrays.array(raw.ravel(), (10,), where))
             valid[side][i] = True
     sides = {
         s: SideRows(valid[s], pose[s], None, transl[s], np.mean(betas[s], axis=0) if betas[s] else np.zeros(10))

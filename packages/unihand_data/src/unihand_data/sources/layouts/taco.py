@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.track import Side
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Sequence, SideRows
 from unihand_data.sources.layouts.common import SIDES
-from unihand_data.sources.recording import Narration, SourceItem
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays, tables
+from unihand_data.untrusted.unpickle import safe_load
+from unihand_data.values.hands import Side
+from unihand_data.values.recording import Narration, SourceItem
 
 
 def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem]:
@@ -39,7 +40,7 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
     p = item.payload
     path = source.path(p["camera"])
-    camera = motion.array(safe_load(path), (None, 4, 4), path, finite=False)
+    camera = arrays.array(safe_load(path), (None, 4, 4), path, finite=False)
     sides: dict[Side, SideRows] = {}
     used = [path]
     for side in SIDES:
@@ -56,11 +57,11 @@ def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
             i = int(name) - 1
             if not 0 <= i < len(camera):
                 raise Reject(Reason.CONTRADICTION, f"{hand}: frame {name} of {len(camera)} camera poses")
-            rows.pose[i] = motion.array(tables.need(value, "hand_pose", hand), (48,), hand)  # type: ignore[index]
-            rows.transl[i] = motion.array(tables.need(value, "hand_trans", hand), (3,), hand)  # type: ignore[index]
+            rows.pose[i] = arrays.array(tables.need(value, "hand_pose", hand), (48,), hand)  # type: ignore[index]
+            rows.transl[i] = arrays.array(tables.need(value, "hand_trans", hand), (3,), hand)  # type: ignore[index]
             rows.valid[i] = True
         beta = tables.need(safe_load(shape), "hand_shape", shape)
-        rows.beta = motion.array(beta, (10,), shape)
+        rows.beta = arrays.array(beta, (10,), shape)
         sides[side] = rows
         used += [hand, shape]
     video = source.path(p["video"])

@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import CameraTrack
 from unihand_data.hands.mano_variants import from_matrices, mano_track, own_side, points_to_camera
-from unihand_data.hands.track import HandTrack, Side
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.base import FolderSource
-from unihand_data.sources.recording import Narration, Recording, SourceItem
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays, tables
+from unihand_data.untrusted.unpickle import safe_load
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.hands import HandTrack, Side
+from unihand_data.values.recording import Narration, Recording, SourceItem
 
 _NAME = re.compile(r"^(?:.*/)?(?P<video>[^/]+)_ep_[^/]*\.npy$")
 
@@ -97,11 +98,11 @@ class EpisodeNpySource(FolderSource):
 
     def _read(self, path: str) -> _Episode:
         data = safe_load(path)
-        raw = motion.array(tables.need(data, "video_decode_frame", path), (None,), f"{path}, video_decode_frame")
+        raw = arrays.array(tables.need(data, "video_decode_frame", path), (None,), f"{path}, video_decode_frame")
         frames = raw.astype(np.int64)
         if not len(frames) or frames.min() < 0 or frames.max() > 100_000_000 or (np.diff(frames) <= 0).any():
             raise Reject(Reason.BAD_VALUE, f"{path}: video_decode_frame does not count upwards from 0 or more")
-        matrices, ok = motion.rigid(tables.need(data, "extrinsics", path), f"{path}, extrinsics")
+        matrices, ok = arrays.rigid(tables.need(data, "extrinsics", path), f"{path}, extrinsics")
         if len(matrices) != len(frames) or not ok.all():
             raise Reject(Reason.BAD_VALUE, f"{path}: extrinsics are not one rigid transform per frame")
         assert self.spec.camera is not None
@@ -131,13 +132,13 @@ class EpisodeNpySource(FolderSource):
         for e in episodes:
             hand = tables.need(e.data, side, e.path)
             where, n = f"{e.path}, {side}", len(e.frames)
-            kept = motion.array(tables.need(hand, "kept_frames", where), (n,), f"{where}.kept_frames") > 0
+            kept = arrays.array(tables.need(hand, "kept_frames", where), (n,), f"{where}.kept_frames") > 0
             if not kept.any():
                 continue
-            joints = motion.array(tables.need(hand, "joints_worldspace", where), (n, 21, 3), where, finite=False)
-            orient = motion.array(tables.need(hand, "global_orient_worldspace", where), (n, 3, 3), where, finite=False)
-            pose = motion.array(tables.need(hand, "hand_pose", where), (n, 15, 3, 3), where, finite=False)
-            beta = motion.array(tables.need(hand, "beta", where), (10,), f"{where}.beta")
+            joints = arrays.array(tables.need(hand, "joints_worldspace", where), (n, 21, 3), where, finite=False)
+            orient = arrays.array(tables.need(hand, "global_orient_worldspace", where), (n, 3, 3), where, finite=False)
+            pose = arrays.array(tables.need(hand, "hand_pose", where), (n, 15, 3, 3), where, finite=False)
+            beta = arrays.array(tables.need(hand, "beta", where), (10,), f"{where}.beta")
             at = row_of[e.frames[kept]]
             turned = e.to_camera[kept, :3, :3] @ orient[kept]
             points[at] = points_to_camera(joints[kept] * spec.unit_in_m, e.to_camera[kept])

@@ -15,12 +15,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands.mano_variants import from_quaternions
-from unihand_data.sources import archive, motion, tables
+from unihand_data.sources import archive, motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, Sequence, SideRows
 from unihand_data.sources.layouts.common import SIDES
-from unihand_data.sources.recording import SourceItem
+from unihand_data.untrusted import tables
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.recording import SourceItem
 
 _STREAMS = ("214-1", "1201-1")
 _SHAPES = "__hand_shapes.json__"

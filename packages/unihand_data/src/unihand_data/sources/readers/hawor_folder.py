@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
-from unihand_data.sources import motion, tables
+from unihand_data.sources import motion
 from unihand_data.sources.base import FolderSource
 from unihand_data.sources.listing import VIDEO_SUFFIXES, is_video
-from unihand_data.sources.recording import Recording, SourceItem
-from unihand_data.sources.unpickle import safe_load
+from unihand_data.untrusted import arrays, tables
+from unihand_data.untrusted.unpickle import safe_load
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.recording import Recording, SourceItem
 
 HAWOR_FPS = 30.0
 #: what HaWoR takes when nobody gives it a focal length
@@ -69,7 +70,7 @@ def _intrinsics(folder: Path) -> Intrinsics | None:
     if not focal.is_file() or not slam:
         return None
     f = tables.number(tables.read_text(focal, 1 << 10).strip(), str(focal))
-    centre = motion.array(tables.need(safe_load(slam[0]), "img_center", str(slam[0])), (2,), str(slam[0]))
+    centre = arrays.array(tables.need(safe_load(slam[0]), "img_center", str(slam[0])), (2,), str(slam[0]))
     lens = motion.pinhole([[f, 0, centre[0]], [0, f, centre[1]], [0, 0, 1]], 0, 0, str(focal))
     lens.source = "assumed" if f == _DEFAULT_FOCAL else "given"
     return lens

@@ -14,12 +14,13 @@ import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.mano_variants import ARKIT_21, keypoint_track, points_to_camera
-from unihand_data.hands.track import HandTrack, Side
 from unihand_data.sources import motion
 from unihand_data.sources.base import FolderSource
 from unihand_data.sources.isolated import hdf5
 from unihand_data.sources.narration_tables import hand_in
-from unihand_data.sources.recording import Narration, Recording, SourceItem
+from unihand_data.untrusted import arrays
+from unihand_data.values.hands import HandTrack, Side
+from unihand_data.values.recording import Narration, Recording, SourceItem
 
 _KNUCKLES = (0, 5, 9, 13, 17)
 
@@ -61,15 +62,15 @@ class Hdf5SkeletonSource(FolderSource):
             video = None
         recording = self.recording(item, video, annotations=(path,))
         data = hdf5(path, ["transforms", "confidences"], ["camera/intrinsic"])
-        arrays = data["arrays"]
-        pose, camera_ok, kept = self._camera(arrays, path)
+        found = data["arrays"]
+        pose, camera_ok, kept = self._camera(found, path)
         rows = len(pose)
         times = motion.row_times(video, rows, self.spec.fps, path)
         rows = len(times)
-        hands = [self._hand(side, arrays, pose, camera_ok, path, rows) for side in ("left", "right")]
+        hands = [self._hand(side, found, pose, camera_ok, path, rows) for side in ("left", "right")]
         depth = np.concatenate([h.keypoints[:, _KNUCKLES, 2].ravel() for h in hands])
         motion.in_front(depth, np.ones(len(depth), bool), path)
-        recording.intrinsics = self._intrinsics(arrays, path)
+        recording.intrinsics = self._intrinsics(found, path)
         recording.hands, recording.hands_t = hands, times
         assert self.spec.camera is not None
         recording.camera = motion.camera_track(kept[:rows], camera_ok[:rows], self.spec.camera)
@@ -78,12 +79,12 @@ class Hdf5SkeletonSource(FolderSource):
         recording.narrations = self._text(data["attrs"], times)
         return recording
 
-    def _camera(self, arrays: dict[str, np.ndarray], path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _camera(self, found: dict[str, np.ndarray], path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """World-to-camera and camera-to-world of every row."""
         assert self.spec.camera is not None
-        if "transforms/camera" not in arrays:
+        if "transforms/camera" not in found:
             raise Reject(Reason.MISSING_FIELD, f"{path}: no transforms/camera; fetch the file again")
-        pose, ok = motion.camera_to_world(arrays["transforms/camera"], self.spec.camera, f"{path}, transforms/camera")
+        pose, ok = motion.camera_to_world(found["transforms/camera"], self.spec.camera, f"{path}, transforms/camera")
         inverse = np.full_like(pose, np.nan)
         inverse[ok] = motion.inverse(pose[ok])
         return inverse, ok, pose
@@ -91,7 +92,7 @@ class Hdf5SkeletonSource(FolderSource):
     def _hand(
         self,
         side: Side,
-        arrays: dict[str, np.ndarray],
+        found: dict[str, np.ndarray],
         to_camera: np.ndarray,
         camera_ok: np.ndarray,
         path: str,
@@ -103,15 +104,15 @@ class Hdf5SkeletonSource(FolderSource):
         confidence = np.ones((len(to_camera), 21))
         for j, part in enumerate(ARKIT_21):
             name = f"transforms/{side}{part}"
-            if name not in arrays:
+            if name not in found:
                 raise Reject(Reason.MISSING_FIELD, f"{path}: no {name}; fetch the file again")
-            joint, ok = motion.rigid(arrays[name], f"{path}, {name}")
+            joint, ok = arrays.rigid(found[name], f"{path}, {name}")
             if len(joint) != len(points):
                 raise Reject(Reason.CONTRADICTION, f"{path}: {name} has {len(joint)} rows, the camera {len(points)}")
             points[ok, j] = joint[ok, :3, 3] * spec.unit_in_m
-            trust = arrays.get(f"confidences/{side}{part}")
+            trust = found.get(f"confidences/{side}{part}")
             if trust is not None:
-                confidence[:, j] = motion.array(trust, (len(points),), f"{path}, confidences/{side}{part}")
+                confidence[:, j] = arrays.array(trust, (len(points),), f"{path}, confidences/{side}{part}")
         if spec.min_confidence is not None:
             points[confidence <= spec.min_confidence] = np.nan
         points = points_to_camera(points, to_camera)[:rows]
@@ -119,10 +120,10 @@ class Hdf5SkeletonSource(FolderSource):
         valid = camera_ok[:rows] & seen[:, 0] & (seen.sum(1) >= 12) & (seen[:, _KNUCKLES].sum(1) >= 4)
         return keypoint_track(side, points, valid, confidence=np.clip(confidence[:rows].mean(1), 0, 1))
 
-    def _intrinsics(self, arrays: dict[str, np.ndarray], path: str) -> Any:
-        if "camera/intrinsic" not in arrays:
+    def _intrinsics(self, found: dict[str, np.ndarray], path: str) -> Any:
+        if "camera/intrinsic" not in found:
             return None
-        return motion.pinhole(arrays["camera/intrinsic"], 0, 0, f"{path}, camera/intrinsic")
+        return motion.pinhole(found["camera/intrinsic"], 0, 0, f"{path}, camera/intrinsic")
 
     def _text(self, attrs: dict[str, str], times: np.ndarray) -> list[Narration]:
         """The description that fits this direction of a reversible task (``which_llm_description``: 1 or 2)."""

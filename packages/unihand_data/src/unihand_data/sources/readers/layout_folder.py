@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Sequence
-from unihand_data.sources.recording import SourceItem
+from unihand_data.values.recording import SourceItem
 
 
 class LayoutSource(AnnotatedSource):

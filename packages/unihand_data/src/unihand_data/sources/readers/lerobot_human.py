@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources import archive, isolated, tables
+from unihand_data.sources import archive, isolated
 from unihand_data.sources.base import FolderSource
 from unihand_data.sources.narration_tables import hand_in
-from unihand_data.sources.recording import Narration, Recording, SourceItem
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted import tables
+from unihand_data.untrusted.unpickle import read_bounded
+from unihand_data.values.recording import Narration, Recording, SourceItem
 
 _VIDEO = re.compile(r"^(?P<root>(?:.*/)?)videos/[^/]+/chunk-(?P<chunk>\d+)/file-(?P<file>\d+)\.mp4$")
 _MAX_TABLE = 512 << 20

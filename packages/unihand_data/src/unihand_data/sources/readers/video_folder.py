@@ -11,7 +11,7 @@ from unihand_data.ids import hash_bytes, make_id
 from unihand_data.sources import archive, camera_json
 from unihand_data.sources.base import FolderSource
 from unihand_data.sources.listing import is_remote, is_video
-from unihand_data.sources.recording import Recording, SourceItem
+from unihand_data.values.recording import Recording, SourceItem
 
 
 class VideoFolderSource(FolderSource):

@@ -14,7 +14,7 @@ from unihand_data.errors import Reject
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Sequence
 from unihand_data.sources.base import hash_files
 from unihand_data.sources.readers.video_table import VideoTableSource
-from unihand_data.sources.recording import Recording, SourceItem
+from unihand_data.values.recording import Recording, SourceItem
 
 
 class VideoPoseSource(VideoTableSource, AnnotatedSource):

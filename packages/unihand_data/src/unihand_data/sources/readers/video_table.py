@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources import tables
 from unihand_data.sources.base import FolderSource
 from unihand_data.sources.listing import is_video
 from unihand_data.sources.narration_tables import load_table
-from unihand_data.sources.recording import Recording, SourceItem
+from unihand_data.untrusted import tables
+from unihand_data.values.recording import Recording, SourceItem
 
 
 class VideoTableSource(FolderSource):

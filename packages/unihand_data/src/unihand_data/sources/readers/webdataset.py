@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import Intrinsics
-from unihand_data.sources import archive, motion, tables
+from unihand_data.sources import archive, motion
 from unihand_data.sources.base import FolderSource
-from unihand_data.sources.recording import Recording, SourceItem
+from unihand_data.untrusted import tables
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.recording import Recording, SourceItem
 
 
 class WebDatasetSource(FolderSource):

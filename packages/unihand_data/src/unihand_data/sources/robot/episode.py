@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
-from unihand_data.sources.recording import SourceItem
+from unihand_data.values.recording import SourceItem
 
 Level = Literal["task", "subtask", "step"]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from unihand_data.errors import DatasetRefused
 from unihand_data.sources.listing import is_remote, list_files
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.episode import Found, RobotEpisode, RobotReader
 from unihand_data.sources.robot.spec import RobotSpec, load_spec, spec_names
+from unihand_data.values.recording import SourceItem
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unihand_data.errors import DatasetRefused, Reject
-from unihand_data.sources import tables
 from unihand_data.sources.robot.spec import RobotSpec, load_spec
+from unihand_data.untrusted import tables
 
 #: motor of lerobot -> column of the data-set files, base to tip
 MOTORS = {

@@ -11,7 +11,7 @@ from unihand_data.sources.conversations.geometry_text import refuse_unread, take
 from unihand_data.sources.conversations.pictures import Finder
 from unihand_data.sources.conversations.spec import CorpusSpec
 from unihand_data.sources.conversations.talk import Role, Talk, Turn
-from unihand_data.sources.tables import need
+from unihand_data.untrusted.tables import need
 
 ROLES: dict[str, Role] = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant",

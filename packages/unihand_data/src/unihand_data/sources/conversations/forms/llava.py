@@ -15,7 +15,7 @@ from unihand_data.sources.conversations.forms.common import column, listed, talk
 from unihand_data.sources.conversations.pictures import Finder
 from unihand_data.sources.conversations.spec import CorpusSpec
 from unihand_data.sources.conversations.talk import IMAGE, Talk, Turn
-from unihand_data.sources.tables import need
+from unihand_data.untrusted.tables import need
 
 _ACTION_TOKENS = re.compile(r"<vla>|<\|?(?:action|state)[_|>]|<\|(?:action|state)_(?:start|end|pad)\|>", re.I)
 _DEPTH = re.compile(r"[^.\n]*<DEPTH_START>.*?<DEPTH_END>\s*\.?\s*", re.S)

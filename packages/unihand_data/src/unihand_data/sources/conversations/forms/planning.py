@@ -15,7 +15,7 @@ from unihand_data.sources.conversations.forms.common import column, listed, talk
 from unihand_data.sources.conversations.pictures import Finder
 from unihand_data.sources.conversations.spec import CorpusSpec
 from unihand_data.sources.conversations.talk import IMAGE, Picture, Talk, Turn
-from unihand_data.sources.tables import need, text_of
+from unihand_data.untrusted.tables import need, text_of
 
 _BLOCK = re.compile(r"<task:(?P<name>[^>\s]+)>(?P<body>.*?)(?=<task:|\Z)", re.S)
 _ANSWER = re.compile(r"(?<![A-Za-z])A:|<PRED(?::[A-Z:]+)?>")

@@ -18,7 +18,7 @@ from unihand_data.sources.conversations.pictures import Finder
 from unihand_data.sources.conversations.refer import HELD_OUT_SPLITS
 from unihand_data.sources.conversations.spec import CorpusSpec
 from unihand_data.sources.conversations.talk import IMAGE, CoordUnit, Mark, Picture, Talk, Turn
-from unihand_data.sources.tables import need, number, text_of
+from unihand_data.untrusted.tables import need, number, text_of
 
 
 def _asked(spec: CorpusSpec, key: Any, picture: Picture, label: str, answer: list[str | Mark]) -> Talk:

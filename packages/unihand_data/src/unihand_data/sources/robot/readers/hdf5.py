@@ -27,7 +27,6 @@ import numpy as np
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources import isolated
 from unihand_data.sources.listing import list_files
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode
 from unihand_data.sources.robot.readers.hdf5_files import MANY, SIDE, File, Looked, files_of, look, places_of, refused
@@ -35,6 +34,7 @@ from unihand_data.sources.robot.readers.hdf5_layouts import BY_NAME, Contents, c
 from unihand_data.sources.robot.readers.hdf5_views import beside, views_of
 from unihand_data.sources.robot.readers.hdf5_words import Language, words_of
 from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.values.recording import SourceItem
 
 
 class Hdf5Reader:

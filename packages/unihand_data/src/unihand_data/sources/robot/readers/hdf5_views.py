@@ -21,7 +21,7 @@ from unihand_data.sources.robot.readers.hdf5_layouts import Contents
 from unihand_data.sources.robot.readers.hdf5_words import droid_metadata
 from unihand_data.sources.robot.readers.side_json import names_in, read_json
 from unihand_data.sources.sniff import check_video_file
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted.unpickle import read_bounded
 
 MAX_PICTURE = 64 << 20
 MAX_DEPTH = 2 << 30

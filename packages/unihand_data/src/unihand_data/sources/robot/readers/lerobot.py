@@ -30,7 +30,6 @@ import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources import isolated
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode
 from unihand_data.sources.robot.readers import lerobot_tables as meta
@@ -39,6 +38,7 @@ from unihand_data.sources.robot.readers.lerobot_units import verdict
 from unihand_data.sources.robot.readers.lerobot_views import views_of
 from unihand_data.sources.robot.readers.lerobot_words import Language, success_of, words_of
 from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.values.recording import SourceItem
 
 _INFO = re.compile(r"(?P<root>(?:.*/)?)meta/info\.json")
 _ROBOT_COLUMN = re.compile(r"observation\.(?P<robot>[A-Za-z0-9_]+)\.(?:joints|ee_pose)")

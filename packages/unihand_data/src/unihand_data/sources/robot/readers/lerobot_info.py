@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unihand_data.errors import Reject
-from unihand_data.sources import tables
+from unihand_data.untrusted import tables
 
 #: columns every set has for its own bookkeeping; they are no features of the robot
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources import isolated, tables
+from unihand_data.sources import isolated
 from unihand_data.sources.robot.readers.lerobot_info import Info, is_lerobot, parse, place
+from unihand_data.untrusted import tables
 
 _EPISODE_FILE = re.compile(r"episode_(\d+)\.parquet")
 _VIDEO_FIELDS = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reject
-from unihand_data.sources import isolated, tables
+from unihand_data.sources import isolated
 from unihand_data.sources.robot.readers.lerobot_info import Info
 from unihand_data.sources.robot.readers.lerobot_tables import entries
 from unihand_data.sources.robot.so100_units import JOINTS, ROBOTS, Figures, Verdict, classify
+from unihand_data.untrusted import tables
 
 STATE = "observation.state"
 _EPISODES = 5

@@ -10,7 +10,7 @@ from unihand_data.sources.robot.episode import View
 from unihand_data.sources.robot.readers.lerobot_info import Feature
 from unihand_data.sources.robot.readers.lerobot_tables import Entry
 from unihand_data.sources.sniff import check_video_file
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted.unpickle import read_bounded
 
 _MAX_PICTURE = 256 << 20
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")

@@ -30,7 +30,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode, View
 from unihand_data.sources.robot.readers.rlds_features import STEPS, Feature, Info, read_info
@@ -46,6 +45,7 @@ from unihand_data.sources.robot.readers.rlds_values import (
 from unihand_data.sources.robot.readers.rlds_words import Language, words_of
 from unihand_data.sources.robot.spec import RobotSpec
 from unihand_data.sources.tfrecord import Values, parse_example, read_records_at
+from unihand_data.values.recording import SourceItem
 
 _EMBEDDING = re.compile(r".*embedding.*")
 

@@ -32,12 +32,12 @@ import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.image_sequence import picture_size
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode, View
 from unihand_data.sources.robot.readers.rosbag_clock import BagSettings, Track, figures, join, row_clock, runaway, track
 from unihand_data.sources.robot.readers.rosbag_words import Language, words_of
 from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.values.recording import SourceItem
 
 _PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 TIMEOUT_S = 600.0  # a bag may hold many GB

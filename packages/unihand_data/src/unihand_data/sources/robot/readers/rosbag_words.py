@@ -11,8 +11,8 @@ from pydantic import Field
 
 from unihand_data.config import Settings
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources import tables
 from unihand_data.sources.robot.episode import Level, Text
+from unihand_data.untrusted import tables
 
 MAX_SENTENCE = 4000  # characters; longer is no sentence
 

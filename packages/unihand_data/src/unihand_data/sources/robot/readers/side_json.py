@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted.unpickle import read_bounded
 
 MAX_BYTES = 256 << 20
 

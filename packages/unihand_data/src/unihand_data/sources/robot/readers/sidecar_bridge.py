@@ -16,7 +16,7 @@ from unihand_data.errors import Reason, Reject
 from unihand_data.sources.robot.episode import Text, View
 from unihand_data.sources.robot.readers.side_json import names_in
 from unihand_data.sources.robot.readers.sidecar_part import Part, Views, column, numbered
-from unihand_data.sources.unpickle import read_bounded, safe_load
+from unihand_data.untrusted.unpickle import read_bounded, safe_load
 
 _FOLDER = re.compile(
     r"(?P<above>(?:.*/)?)(?P<date>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})/raw/traj_group\d+/traj\d+/"

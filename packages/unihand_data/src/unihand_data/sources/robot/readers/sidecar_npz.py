@@ -19,7 +19,7 @@ from unihand_data.sources.robot.episode import Text, View
 from unihand_data.sources.robot.readers.side_json import names_in, read_json
 from unihand_data.sources.robot.readers.sidecar_part import Part, Views, column
 from unihand_data.sources.sniff import check_video_file
-from unihand_data.sources.unpickle import guarded, read_bounded, safe_load
+from unihand_data.untrusted.unpickle import guarded, read_bounded, safe_load
 
 CLOCK = "timestamps"
 TRIES = 8

@@ -15,7 +15,7 @@ import numpy as np
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.robot.episode import Text, View
 from unihand_data.sources.robot.readers.side_json import names_in
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted.unpickle import read_bounded
 
 MAX_PICTURE = 64 << 20
 MAX_PICTURES = 3 << 30

@@ -25,12 +25,12 @@ import numpy as np
 
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources.listing import list_files
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.columns import content_id_of_columns
 from unihand_data.sources.robot.episode import Found, RobotEpisode, Text
 from unihand_data.sources.robot.readers import sidecar_bridge as bridge
 from unihand_data.sources.robot.readers import sidecar_npz as npz
 from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.values.recording import SourceItem
 
 MAX_STEPS = 1_000_000
 

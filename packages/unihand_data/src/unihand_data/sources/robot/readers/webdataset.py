@@ -19,11 +19,11 @@ from typing import ClassVar
 
 from unihand_data.errors import Reject
 from unihand_data.sources.listing import list_files
-from unihand_data.sources.recording import SourceItem
 from unihand_data.sources.robot.episode import Found, RobotEpisode
 from unihand_data.sources.robot.readers.lerobot import LeRobotReader
 from unihand_data.sources.robot.readers.webdataset_trees import TARS, meta_tree, whole_tree
 from unihand_data.sources.robot.spec import RobotSpec
+from unihand_data.values.recording import SourceItem
 
 
 class WebDatasetReader:

@@ -24,7 +24,7 @@ import numpy as np
 
 from unihand_data.config import Settings
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.pickle_standins import ALLOWED, StorageType, _Call, finish
+from unihand_data.untrusted.pickle_standins import ALLOWED, StorageType, _Call, finish
 
 
 class PickleLimits(Settings):
@@ -154,7 +154,7 @@ def loads_any(data: bytes, source: str, limits: PickleLimits = DEFAULT_LIMITS) -
     if data[:2] in (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"):
         packed = data
         data = guarded(source, lambda: _inflate(packed, source, limits))
-    from unihand_data.sources.joblib_format import looks_like_joblib, safe_loads_joblib
+    from unihand_data.untrusted.joblib_format import looks_like_joblib, safe_loads_joblib
 
     if looks_like_joblib(data):
         return guarded(source, lambda: safe_loads_joblib(data, source))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.unpickle import read_bounded
+from unihand_data.untrusted.unpickle import read_bounded
 
 MAX_TEXT_BYTES = 2 << 30
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.pickle_standins import Array, _Call, _Frozen
-from unihand_data.sources.unpickle import DEFAULT_LIMITS, read_bounded, safe_loads
+from unihand_data.untrusted.pickle_standins import Array, _Call, _Frozen
+from unihand_data.untrusted.unpickle import DEFAULT_LIMITS, read_bounded, safe_loads
 
 MAX_ROWS = 5_000_000
 

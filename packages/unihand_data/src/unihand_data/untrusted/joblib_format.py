@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from unihand_data.sources.pickle_standins import Dtype, NdarrayName, _checked_shape, _Frozen, finish
-from unihand_data.sources.unpickle import SafeUnpickler, tensor_names
+from unihand_data.untrusted.pickle_standins import Dtype, NdarrayName, _checked_shape, _Frozen, finish
+from unihand_data.untrusted.unpickle import SafeUnpickler, tensor_names
 
 _WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 
