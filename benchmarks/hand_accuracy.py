@@ -24,12 +24,12 @@ from unihand_data.curate.motion_quality import MotionSettings, clip_figures
 from unihand_data.demo.compare import compare
 from unihand_data.demo.sentences import format_score, found_motions, score_sentences
 from unihand_data.demo.truth import SHIPPED_TRUTH, SHIPPED_VIDEO, load_truth
-from unihand_data.geometry.camera import Intrinsics
 from unihand_data.hands import smooth
 from unihand_data.hands.config import DetectSettings, HandsSettings, SmoothSettings
 from unihand_data.hands.mediapipe_estimator import MediaPipeEstimator, posed, view_camera
 from unihand_data.language.motion_trust import HandTrust
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import Intrinsics
+from unihand_data.values.clip import ClipRef
 from unihand_data.video.probe import probe
 
 _OFF = SmoothSettings(window_s=0.0, max_gap_s=0.0, outlier_floor_m=1e9, outlier_floor_deg=180.0)

@@ -12,15 +12,15 @@ from unihand_data.curate.human_rows import ACTION_SLOTS, BETA, EEF, STATE_SLOTS,
 from unihand_data.curate.mirror_row import mirror_episode
 from unihand_data.curate.motion_quality import MotionSettings
 from unihand_data.curate.tasks import TaskSettings, build_samples
-from unihand_data.geometry.camera import CameraTrack, Intrinsics
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
 from unihand_data.language.templates import render
 from unihand_data.shards.rows import LanguageRow, MediaRow
 from unihand_data.shards.tokens import TokenCounter
 from unihand_data.space.embodiment import load_embodiment
 from unihand_data.space.slots import GROUPS
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack, Intrinsics
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 T = 12
 #: OpenCV camera axes (x right, y down, z forward) to a levelled world (x forward, y left, z up)

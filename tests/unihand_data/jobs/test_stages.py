@@ -11,18 +11,18 @@ import pytest
 
 from unihand_data.curate.clip_state import ClipState, Origin
 from unihand_data.errors import Reason, Reject
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
 from unihand_data.hands.hawor_config import HaworReadSettings, HaworSettings
-from unihand_data.hands.track import HandTrack
 from unihand_data.jobs import human_split, human_stages, human_versions
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import LanguageRow
-from unihand_data.sources.recording import Recording, SourceItem
 from unihand_data.sources.registry import load_dataset
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
+from unihand_data.values.recording import Recording, SourceItem
 
 JOINED = JoinedVideos("/nowhere", lambda: None, 0)
 PTS = np.arange(30) / 30

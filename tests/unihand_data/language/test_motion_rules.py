@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from unihand_data.hands.track import HandTrack
 from unihand_data.language import motion_phrases
 from unihand_data.language.mirror_words import mirror_flags, swap_left_right
 from unihand_data.language.motion_measure import HandMotion, closure_from_theta, heading_of_camera
 from unihand_data.language.motion_rules import describe_clip
 from unihand_data.language.motion_trust import HandTrust, trust_of
+from unihand_data.values.hands import HandTrack
 
 FPS = 30
 M_Y, M_X = np.diag([1.0, -1, 1]), np.diag([-1.0, 1, 1])

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandModel, HandTrack
 from unihand_data.space.embodiment import load_embodiment
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandModel, HandTrack
 
 EMBODIMENTS: dict[HandModel, str] = {"mano": "human_hands", "generic_v1": "human_hands_generic"}
 

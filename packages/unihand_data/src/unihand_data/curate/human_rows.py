@@ -15,12 +15,12 @@ from scipy.spatial.transform import Rotation
 from unihand_data.curate.clip_state import ClipState
 from unihand_data.curate.hand_models import embodiment_of, hand_model
 from unihand_data.curate.motion_quality import MotionSettings, step_outliers
-from unihand_data.geometry.camera import CameraTrack, Intrinsics
 from unihand_data.geometry.world import level_world
-from unihand_data.hands.track import HandTrack, Side
 from unihand_data.ids import split_of
 from unihand_data.language.motion_rules import closure_from_theta
 from unihand_data.shards.rows import CameraRow, EpisodeRow, HandRow
+from unihand_data.values.camera import CameraTrack, Intrinsics
+from unihand_data.values.hands import HandTrack, Side
 
 # docs/contract.md, section 1; the slot tables of ``space`` hold the same numbers and a test compares them.
 EEF: dict[Side, int] = {"right": 0, "left": 9}

@@ -12,11 +12,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unihand_data.demo.truth import SIDES, Truth
-from unihand_data.hands.estimator import HandResult
 from unihand_data.language.config import MotionRulesSettings
 from unihand_data.language.motion_claims import Claims, claims_of
 from unihand_data.language.motion_measure import HandFigures, HandMotion, closure_from_theta, measure, windows
 from unihand_data.language.motion_trust import trust_of
+from unihand_data.values.estimator import HandResult
 
 #: what still counts as true: a named direction needs this much of true travel (m), a hand said to be still may have
 #: gone this far (m), fingers said to close need this share of ``min_closure``

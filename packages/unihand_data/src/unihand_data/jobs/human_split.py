@@ -8,7 +8,6 @@ from dataclasses import replace
 from unihand_data.config import content_hash
 from unihand_data.curate.clip_state import ClipState, Origin
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.estimator import HandResult
 from unihand_data.ids import make_id
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.human_versions import WORDS, code_version, record
@@ -16,8 +15,10 @@ from unihand_data.jobs.joined import JoinedVideos
 from unihand_data.jobs.model_files import check_worker
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.schema import SCHEMA_VERSION
-from unihand_data.sources.recording import HumanSource, Narration, Recording
-from unihand_data.video.clip import ClipRef
+from unihand_data.sources.recording import HumanSource
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.recording import Narration, Recording
 
 
 class HumanStage:

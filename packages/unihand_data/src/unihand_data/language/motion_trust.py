@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unihand_data.hands.track import HandTrack
 from unihand_data.language.config import MotionRulesSettings
+from unihand_data.values.hands import HandTrack
 
 #: mean joint flexion (rad) of a fist over the four fingers: about 90, 100 and 70 degrees at the three joints
 FIST_FLEXION = 1.5

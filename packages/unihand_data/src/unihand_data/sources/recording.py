@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from unihand_data.sources.spec import DatasetSpec
-from unihand_data.values.recording import Narration, Recording, SourceItem
-
-__all__ = ["HumanSource", "Narration", "Recording", "SourceItem"]
+from unihand_data.values.recording import Recording, SourceItem
 
 
 class HumanSource(Protocol):
