@@ -27,9 +27,9 @@ Stage = Literal["video", "hands", "camera", "curate"]
 #: versions of what words and samples depend on besides the settings; the mirror's is in the twin's own provenance
 WORDS = {"motion_rules": MOTION_RULES_VERSION, "templates": TEMPLATES_VERSION}
 ROOMS: dict[Stage, tuple[str, ...]] = {
-    "video": ("sources", "video"),
-    "hands": ("hands",),
-    "camera": ("geometry",),
+    "video": ("sources", "untrusted", "values", "video"),
+    "hands": ("hands", "values"),
+    "camera": ("geometry", "values"),
     "curate": ("curate", "language", "space"),
 }
 #: libraries that decide a stage's numbers whatever it drives
