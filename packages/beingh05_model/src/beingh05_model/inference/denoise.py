@@ -49,13 +49,21 @@ class Denoiser:
     refinements: int | None = None
 
     @torch.no_grad()
-    def run(self, t: Tokens, draw: Draw, locked: Locked | None = None, draw_directions: Draw | None = None) -> Tensor:
+    def run(
+        self,
+        t: Tokens,
+        draw: Draw,
+        locked: Locked | None = None,
+        draw_directions: Draw | None = None,
+        warm: Cache | None = None,
+    ) -> Tensor:
         """Actions [B, T, S] in physical units for sequences whose action steps are all targets or context.
 
         Args:
             t: Sequences; ``action`` holds clean context steps, ``noise`` and ``time`` are not read.
             draw: Makes the noise. One noise serves all rounds, unless the model follows the release.
             draw_directions: Directions of eq. 14 per gated step, where a comparison gives them.
+            warm: Cache of the first tokens of the sequences (pictures seen before), which are then not run again.
         """
         model, compat = self.model, self.model.config.compat
         mpg = model.mpg
@@ -65,9 +73,9 @@ class Denoiser:
         shape = tuple(t.action.shape)
         if compat.discarded_first_draw:
             draw(shape)
-        und = model.embed_und(t)
+        und = model.embed_und(t, seen=0 if warm is None else warm.length)
         state = model.encode_state(t)
-        start, cache = self._prefix(t, und, state) if self.cached else (0, None)
+        start, cache = self._prefix(t, und, state, warm) if self.cached else (0, None)
         noise, clean = draw(shape), None
         for number in range(rounds + 1):
             if number and compat.noise_per_round:
@@ -97,16 +105,17 @@ class Denoiser:
             raise ValueError("the state must follow the text, or a gate on it would change a cached prefix")
         return start, stop
 
-    def _prefix(self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor) -> tuple[int, Cache]:
+    def _prefix(self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor, warm: Cache | None) -> tuple[int, Cache]:
         """Run everything before the first changing token once."""
+        done = 0 if warm is None else warm.length
         start, _ = self.suffix(t)
         act, act_at = self.model.embed_act(t, state, self.model.encode_steps(*self._clean_context(t)))
-        keep = act_at < start
-        before = und[1] < start
+        keep = (act_at >= done) & (act_at < start)
+        before = (und[1] >= done) & (und[1] < start)
         block = self.model.block(
-            t, (und[0][:, before], und[1][before]), (act[:, keep], act_at[keep]), Mask(t.layout, 0, start)
+            t, (und[0][:, before], und[1][before]), (act[:, keep], act_at[keep]), Mask(t.layout, done, start)
         )
-        cache = self.model.backbone(block, keep_cache=True).cache
+        cache = self.model.backbone(block, warm, keep_cache=True).cache
         assert cache is not None
         return start, cache
 

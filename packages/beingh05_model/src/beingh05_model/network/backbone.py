@@ -58,6 +58,11 @@ class Cache:
     def length(self) -> int:
         return self.keys[0].shape[2] if self.keys else 0
 
+    def cut(self, length: int) -> Cache:
+        """The cache of the first ``length`` tokens alone. A pooled instruction is kept: cut only behind or before
+        it."""
+        return Cache([k[:, :, :length] for k in self.keys], [v[:, :, :length] for v in self.values], dict(self.text))
+
 
 class Stream(nn.Module):
     """One expert's half of a layer."""

@@ -88,11 +88,18 @@ class BeingH(nn.Module):
         tokens = self.connector(self.vision(pixels.flatten(0, 1)))
         return tokens.reshape(pixels.shape[0], -1, tokens.shape[-1])
 
-    def embed_und(self, t: Tokens, views_BID: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Embeddings of the understanding expert's tokens and their places, in the order of the row."""
+    def embed_und(self, t: Tokens, seen: int = 0) -> tuple[Tensor, Tensor]:
+        """Embeddings of the understanding expert's tokens and their places, in the order of the row.
+
+        Args:
+            seen: So many first tokens lie in a cache; pictures among them are not encoded again (zeros).
+        """
         parts, places = [self.backbone.embed(t.text_ids)], [t.text_at]
         if len(t.image_at):
-            parts.append(self.views(t.pixels) if views_BID is None else views_BID)
+            if int(t.image_at[-1]) < seen:
+                parts.append(parts[0].new_zeros(t.rows, len(t.image_at), parts[0].shape[-1]))
+            else:
+                parts.append(self.views(t.pixels))
             places.append(t.image_at)
         if self.motion_embed is not None and self._motion_expert == "und" and len(t.motion_at):
             parts.append(self.embed_motion(t))

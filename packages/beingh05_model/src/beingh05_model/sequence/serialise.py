@@ -63,6 +63,10 @@ class Serialiser:
         """System turn and the start of the user's."""
         return Text(self._turn("system", self.system) + self._close() + self._turn("user"))
 
+    def header(self) -> Text:
+        """End of the user's turn and the start of the assistant's."""
+        return Text(self._close() + self._turn("assistant"))
+
     def vision(self, pictures: Sequence[Tensor]) -> list[Segment]:
         """Each picture between its two tokens."""
         out: list[Segment] = []
@@ -90,8 +94,7 @@ class Serialiser:
     ) -> Example:
         """Motion generation and continuation: pictures, words, state (values, slots), clean steps; then the answer."""
         words = Text(self.tokenizer.encode(self.words(question)), instruction=True)
-        ask = Text(self._close() + self._turn("assistant"))
-        segments: list[Segment] = [self.opening(), *self.vision(pictures), words, ask, State(*state)]
+        segments: list[Segment] = [self.opening(), *self.vision(pictures), words, self.header(), State(*state)]
         if history is not None:
             segments.append(context_steps(history.values, target.slots, history.known))
         segments.append(target)

@@ -1,0 +1,133 @@
+"""A checkpoint as a policy: pictures, a sentence and a state in, a chunk of actions out, physical units both ways.
+
+Legend: B observations, T action steps, S 200 slots.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beingh05_model.inference.denoise import Denoiser, Locked
+from beingh05_model.inference.generate import generate
+from beingh05_model.network.model import BeingH
+from beingh05_model.network.tokens import Tokens
+from beingh05_model.sequence import images
+from beingh05_model.sequence import tokenizer as tk
+from beingh05_model.sequence.collate import rows
+from beingh05_model.sequence.segments import Example, Text
+from beingh05_model.sequence.serialise import SYSTEM, Serialiser
+from unihand_data.language.templates import render, templates_of
+from unihand_data.space import load_embodiment
+
+#: question before a sub-task is named
+PLAN = "What is the next step of this task? {instruction}"
+
+
+@dataclass
+class Observation:
+    """What a robot sees and is, now.
+
+    Attributes:
+        pictures: [H, W, 3] uint8 by view, in the order of training.
+        state: [S] in the unified space; ``known`` bool, the slots that hold a value.
+        committed: [T', S] actions already promised, from now on; the first ``delay`` of them are kept (eq. 23).
+    """
+
+    pictures: dict[str, np.ndarray]
+    instruction: str
+    state: np.ndarray
+    known: np.ndarray
+    embodiment: str
+    committed: np.ndarray | None = None
+    delay: int = 0
+
+
+class Policy:
+    """Acts with a model. Noise follows ``seed`` and the number of the call, so an episode can be repeated."""
+
+    def __init__(
+        self, model: BeingH, tokenizer: tk.TextTokenizer, *, system: str = SYSTEM, seed: int = 0, blind: bool = False
+    ) -> None:
+        self.model, self.blind = model.eval(), blind
+        config = model.config
+        self.serialiser = Serialiser(tokenizer, config.flow, config.vision.tokens, config.compat, None, system)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._template = templates_of("motion_generation")[0].template_id
+
+    def act(self, observations: Sequence[Observation], denoiser: Denoiser | None = None) -> np.ndarray:
+        """Chunks [B, T, S]. Observations of one form (as many words, as many pictures) are run together."""
+        denoiser = denoiser or Denoiser(self.model)
+        chunk = self.model.config.flow.chunk
+        noise = torch.randn(len(observations), chunk, 200, generator=self._generator)
+        examples = [self.example(o, o.instruction) for o in observations]
+        alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for number, (one, seen) in enumerate(zip(examples, observations, strict=True)):
+            alike[(*(s.length for s in one.segments), seen.delay)].append(number)
+        out = np.zeros((len(observations), chunk, 200), np.float32)
+        for members in alike.values():
+            tokens = self._rows([examples[i] for i in members])
+            locked = self._locked([observations[i] for i in members])
+            mine = noise[members]
+            out[members] = denoiser.run(tokens, partial(_given, mine), locked).numpy()
+        return out
+
+    def plan_then_act(self, observation: Observation, longest: int = 32) -> tuple[str, np.ndarray]:
+        """Name the next sub-task, then act for it. Pictures are run once: both questions begin with them."""
+        serialiser = self.serialiser
+        acting = self.example(observation, "")
+        seen = self._leading(acting)
+        ask = serialiser.tokenizer.encode(PLAN.format(instruction=observation.instruction))
+        header = serialiser.header()
+        asked = Example([*acting.segments[:seen], Text(ask, instruction=True), header])
+        before = sum(s.length for s in acting.segments[:seen])
+        said = generate(self.model, asked, serialiser.tokenizer.ids[tk.END], longest)
+        step = serialiser.tokenizer.decode(said.ids).strip() or observation.instruction
+        tokens = self._rows([self.example(observation, step)])
+        noise = torch.randn(1, self.model.config.flow.chunk, 200, generator=self._generator)
+        actions = Denoiser(self.model).run(
+            tokens, partial(_given, noise), self._locked([observation]), warm=said.cache.cut(before)
+        )
+        return step, actions[0].numpy()
+
+    @staticmethod
+    def _leading(example: Example) -> int:
+        """Segments before the words: system turn and pictures."""
+        return next(i for i, s in enumerate(example.segments) if isinstance(s, Text) and s.instruction)
+
+    def example(self, observation: Observation, instruction: str) -> Example:
+        """The question with an empty place for the chunk."""
+        edge = self.model.config.vision.image_size
+        views = [] if self.blind else [images.evaluation(p, edge) for p in observation.pictures.values()]
+        question = render(self._template, instruction)[0] if instruction else "?"
+        slots = np.zeros(200, bool)
+        slots[load_embodiment(observation.embodiment).slots("action")] = True
+        target = self.serialiser.unknown(self.model.config.flow.chunk, slots)
+        state = observation.state.astype(np.float32), observation.known
+        return self.serialiser.acting(views, question, state, target, embodiment=observation.embodiment)
+
+    def _rows(self, examples: list[Example]) -> Tokens:
+        compat = self.model.config.compat
+        return rows(examples, full_actions=not compat.causal_actions, delimiters=not compat.bare_actions)
+
+    @staticmethod
+    def _locked(observations: list[Observation]) -> Locked | None:
+        delay = observations[0].delay
+        if not delay:
+            return None
+        committed = [o.committed for o in observations]
+        if any(c is None or not len(c) for c in committed):
+            raise ValueError(f"a delay of {delay} steps needs the committed actions")
+        shortest = min(len(c) for c in committed if c is not None)
+        return Locked(torch.from_numpy(np.stack([c[:shortest] for c in committed if c is not None])).float(), delay)
+
+
+def _given(noise: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Noise that was drawn before, where a draw is asked for."""
+    return noise.reshape(shape)
