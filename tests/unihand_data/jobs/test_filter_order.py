@@ -11,17 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unihand_data.curate.clip_state import ClipState, Origin
-from unihand_data.curate.motion_quality import MotionSettings, clip_figures, verdict
-from unihand_data.errors import Reject
-from unihand_data.geometry.camera import CameraTrack
-from unihand_data.hands.estimator import HandResult
-from unihand_data.hands.track import HandTrack
+from unihand_data.curate.motion_quality import JUDGED_FIGURES, MotionSettings, clip_figures, verdict
+from unihand_data.errors import Reason, Reject
 from unihand_data.jobs import human_stages
 from unihand_data.jobs.arguments import JobArguments
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.joined import JoinedVideos
+from unihand_data.report.figures import FIGURES
 from unihand_data.runner.stage import Unit
-from unihand_data.video.clip import ClipRef
+from unihand_data.values.camera import CameraTrack
+from unihand_data.values.clip import ClipRef
+from unihand_data.values.estimator import HandResult
+from unihand_data.values.hands import HandTrack
 
 FRAMES = 45
 TIMES = np.arange(FRAMES) / 30
@@ -92,6 +93,21 @@ def test_a_clip_that_its_hands_drop_never_reaches_the_camera_and_is_dropped_with
         late(Unit("c", "i", "/in/a.mp4", state))
     assert (first.value.reason, first.value.message) == (second.value.reason, second.value.message)
     assert (first.value.frames, first.value.frames_with_hand) == (FRAMES, FRAMES)
+    assert first.value.figures["jitter_pos"] == second.value.figures["jitter_pos"] > chosen.motion.max_jitter_pos_m
+    assert "travel" not in first.value.figures, "in the camera frame it is not what its limit is about"
+    assert set(first.value.figures) < set(second.value.figures) <= set(JUDGED_FIGURES)
+
+
+def test_what_a_dropped_clip_keeps_are_the_figures_that_the_report_draws_with_a_limit():
+    limited = {n for n, shown in FIGURES.items() if str(shown.limit).startswith(("motion.", "relevance."))}
+    assert limited == set(JUDGED_FIGURES)
+
+
+def test_a_loss_that_is_no_filters_verdict_keeps_no_figures():
+    state = clip(hands(1, 0.0, 1.0, 0.9, 0.4))
+    state.figures = {"jitter_pos": 0.1}
+    assert human_stages._clip_reject(state, Reason.EMPTY, "nothing").figures == {}
+    assert human_stages._clip_reject(state, Reason.JITTER, "shakes").figures == {"jitter_pos": 0.1}
 
 
 def test_the_page_runs_its_stages_in_the_order_of_cost():

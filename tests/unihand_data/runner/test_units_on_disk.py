@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -10,12 +11,14 @@ from enum import StrEnum
 
 import msgpack
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.runner import paths
+from unihand_data.runner import ledger_files, paths
 from unihand_data.runner.codec import pack, unpack
 from unihand_data.runner.journal import Journal
 from unihand_data.runner.stage import Unit
@@ -115,3 +118,20 @@ def test_a_relative_path_is_an_error_inside_a_ray_job_only(monkeypatch):
         paths.job_path("data/out", "--output")
     assert paths.job_path("/data/out") == "/data/out"
     assert paths.job_path("s3://bucket/out/") == "s3://bucket/out"
+
+
+def test_figures_of_a_loss_come_back_and_losses_stored_before_there_were_any_too():
+    loss = Reject(Reason.JITTER, "shakes", level="clip", frames=9, figures={"jitter_pos": 0.05})
+    assert unpack(pack(loss)).figures == pickle.loads(pickle.dumps(loss)).figures == {"jitter_pos": 0.05}
+    old = msgpack.packb({"\x00t": "reject", "v": ["jitter", "shakes", "clip", 9, 3, 0.5]})
+    assert (unpack(old).frames_with_hand, unpack(old).figures) == (3, {})
+
+
+def test_a_ledger_written_before_losses_had_figures_is_read(tmp_path):
+    fields = [f for f in ledger_files.REJECT_STRUCT if f.name != "figures"]
+    row = {f.name: None for f in fields} | {"item": "i", "level": "clip", "reason": "jitter"}
+    table = pa.table({"losses": pa.array([[row], []], pa.list_(pa.struct(fields)))})
+    pq.write_table(table, tmp_path / "old.parquet")
+    (frame,) = ledger_files.frames([str(tmp_path / "old.parquet")], ["losses"])
+    (loss,) = ledger_files.losses_of(frame).to_dicts()
+    assert (loss["item"], loss["figures"]) == ("i", None)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from unihand_data.config import content_dict
@@ -15,10 +16,11 @@ from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.report import charts, tally
 from unihand_data.report.build import write_report
 from unihand_data.report.figures import FIGURES, STAGES
-from unihand_data.shards import staging, writer
+from unihand_data.shards import schema, staging, writer
 from unihand_data.shards.id_index import id_keys
 from unihand_data.shards.reader import ShardReader
-from unihand_data.shards.rows import LanguageRow
+from unihand_data.shards.rows import LanguageRow, figures_json
+from unihand_data.shards.validate import validate
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,55 @@ def test_distinct_texts_are_counted_exactly_or_within_the_error_of_the_estimate(
     assert distinct.total == 2 * n
     assert distinct.exact == (n <= 1000)
     assert abs(distinct.count - n) <= (0 if n <= 1000 else 0.12 * n)  # four standard errors, 1 / sqrt(1000)
+
+
+def test_what_was_dropped_is_drawn_beside_what_was_kept(tmp_path, make, clip):
+    kept = [make.episode(f"e{n}", clip.media_id, quality={"jitter_pos": 0.01, "score": 0.9}) for n in range(3)]
+    lost = [
+        make.reject(f"i{n}", source_uri=f"/in/{n}.mp4#t=0,1", figures=figures_json({"jitter_pos": 0.05 + 0.01 * n}))
+        for n in range(4)
+    ]
+    staging.write_part(tmp_path / "st", kept, [clip], rejects=[*lost, make.reject("i9", reason="unreadable")])
+    config = content_dict(HumanVideoSettings())
+    writer.commit(tmp_path / "st", tmp_path / "out", content_hash="h", config=config, run_id="r")
+    reader = ShardReader(tmp_path / "out")
+    found = tally.tally(reader, FIGURES, clips=0)
+    assert set(found.dropped) == {"jitter_pos"}
+    assert sorted(found.dropped["jitter_pos"].values) == pytest.approx([0.05, 0.06, 0.07, 0.08])
+    assert found.figures["jitter_pos"].count == 3
+    with open(write_report(str(tmp_path / "out"), clips=0, reader=reader)) as page:
+        html = page.read()
+    jitter = next(f for f in html.split("<figure>") if "<b>wrist jitter</b>" in f)
+    assert "n=3, 4 dropped (median 65 mm)" in jitter
+    assert jitter.count('fill="#e8924a"') >= 3, "bars of the dropped"
+    score = next(f for f in html.split("<figure>") if "manipulation score by motion" in f)
+    assert "dropped" not in score, "no filter had measured it before the clips were dropped"
+
+
+def test_rejects_written_before_they_had_figures_are_read_and_added_to(tmp_path, make, clip, monkeypatch):
+    without = pa.schema([f for f in schema.REJECTS if f.name != "figures"])
+
+    def commit(name: str, rejects) -> None:
+        staging.write_part(tmp_path / name, [make.episode(name, clip.media_id)], [clip], rejects=rejects)
+        writer.commit(tmp_path / name, tmp_path / "out", content_hash="h", config={}, run_id=name)
+
+    with monkeypatch.context() as before:
+        before.setitem(staging.KINDS, "reject", without)
+        before.setattr(staging, "STAGED", pa.schema(
+            [f if f.name != "reject" else pa.field("reject", pa.struct(list(without))) for f in staging.STAGED],
+            metadata=staging.STAGED.metadata,
+        ))  # fmt: skip
+        commit("one", [make.reject("a"), make.reject("b")])
+    assert "figures" not in reject_columns(tmp_path / "out")
+    commit("two", [make.reject("c", source_uri="/in/c.mp4", figures=figures_json({"jitter_pos": 0.5}))])
+    reader = ShardReader(tmp_path / "out")
+    assert tally.tally(reader, FIGURES, clips=0).dropped["jitter_pos"].count == 1
+    assert sum(row["count"] for row in tally.reject_table(reader)) == 3
+    assert writer.drop_rejects(tmp_path / "out", ["a"]) == 1  # its file is written anew
+    assert [f.rows for f in ShardReader(tmp_path / "out").manifest.rejects] == [1, 1]
+    assert validate(str(tmp_path / "out")) == []
+
+
+def reject_columns(out) -> list[str]:
+    (file,) = ShardReader(out).manifest.rejects
+    return pq.read_schema(out / file.name).names

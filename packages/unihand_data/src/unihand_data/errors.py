@@ -86,6 +86,7 @@ class Reject(Exception):
         message: one sentence that names the file, the field and the mend.
         level: what is lost: a whole input ``item``, a ``clip`` of it, or a ``row``.
         frames, frames_with_hand, duration_s: what the loss covers, where known (they feed the report's ratios).
+        figures: what a filter measured, by name, so that its threshold can be chosen anew from what it dropped.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Reject(Exception):
         frames: int = 0,
         frames_with_hand: int = 0,
         duration_s: float = 0.0,
+        figures: dict[str, float] | None = None,
     ):
         super().__init__(f"{reason}: {message}")
         self.reason = Reason(reason)
@@ -105,13 +107,18 @@ class Reject(Exception):
         self.frames = frames
         self.frames_with_hand = frames_with_hand
         self.duration_s = duration_s
+        self.figures = figures or {}
 
     def __reduce__(self):  # exceptions with keyword arguments do not pickle by themselves; Ray workers need it
-        return (_rebuild, (self.reason, self.message, self.level, self.frames, self.frames_with_hand, self.duration_s))
+        covers = (self.frames, self.frames_with_hand, self.duration_s, self.figures)
+        return (_rebuild, (self.reason, self.message, self.level, *covers))
 
 
-def _rebuild(reason, message, level, frames, frames_with_hand, duration_s) -> Reject:
-    return Reject(reason, message, level=level, frames=frames, frames_with_hand=frames_with_hand, duration_s=duration_s)
+def _rebuild(reason, message, level, frames, frames_with_hand, duration_s, figures) -> Reject:
+    return Reject(
+        reason, message, level=level, frames=frames, frames_with_hand=frames_with_hand, duration_s=duration_s,
+        figures=figures,
+    )  # fmt: skip
 
 
 class EnvironmentFault(Exception):

@@ -9,6 +9,7 @@ model sees a clip; words are paraphrased for kept clips only, mirroring is last.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from unihand_data.curate.clip_state import ClipState
 from unihand_data.curate.hand_models import one_hand_model
 from unihand_data.curate.human_rows import human_episode
 from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentences
-from unihand_data.curate.motion_quality import camera_verdict, clip_figures, verdict
+from unihand_data.curate.motion_quality import JUDGED_FIGURES, camera_verdict, clip_figures, verdict
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
 from unihand_data.hands.estimator import HandEstimator, HandResult
@@ -31,11 +32,15 @@ from unihand_data.jobs.model_files import check_worker
 from unihand_data.jobs.tokenizer import open_counter
 from unihand_data.language.relevance import screen_motion
 from unihand_data.runner import paths
+from unihand_data.runner.parcel import FILTER_REASONS
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow, StagedRows
 
 
-def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
+def _clip_reject(clip: ClipState, reason: Reason, message: str, figures: Mapping[str, float] | None = None) -> Reject:
+    """Of a clip that a filter dropped the row keeps the figures that limits are held against: the clip's, unless
+    ``figures`` are given."""
+    measured = clip.figures if figures is None else figures
     return Reject(
         reason,
         f"{clip.origin.uri}#t={clip.clip.t0:.3f},{clip.clip.t1:.3f}: {message}",
@@ -43,6 +48,7 @@ def _clip_reject(clip: ClipState, reason: Reason, message: str) -> Reject:
         frames=clip.frames,
         frames_with_hand=clip.frames_with_hand,
         duration_s=clip.duration_s,
+        figures={n: measured[n] for n in JUDGED_FIGURES if n in measured} if reason in FILTER_REASONS else None,
     )
 
 
@@ -67,7 +73,9 @@ class ReconstructHands(HumanStage):
         with self.joined.of(clip, reads=own is None):
             clip.hands, left_out = one_hand_model(own or self._estimated(clip))
             if clip.frames_with_hand == 0:
-                raise _clip_reject(clip, Reason.NO_HANDS, "no hand was seen in any frame")
+                raise _clip_reject(
+                    clip, Reason.NO_HANDS, "no hand was seen in any frame", {"seen_ratio": 0.0, "visible_ratio": 0.0}
+                )
         if left_out:
             unit.rejects.append(Reject(Reason.CONTRADICTION, f"{unit.uri}: {left_out}", level="row"))
         record(clip.provenance, "hands", clip.hands.right.estimator)
@@ -116,7 +124,9 @@ class JudgeHands(HumanStage):
         figures = clip_figures(clip.hands, given, clip.clip.pts - clip.clip.t0, self.settings.motion)
         reasons = verdict(figures, self.settings.motion, camera_known=given is not None)
         if reasons:
-            raise _clip_reject(clip, reasons[0][0], "; ".join(text for _, text in reasons))
+            if given is None:
+                del figures["travel"]  # in the camera frame, which is not what its limit is about
+            raise _clip_reject(clip, reasons[0][0], "; ".join(text for _, text in reasons), figures)
 
 
 class EstimateCamera(HumanStage):
@@ -225,7 +235,8 @@ class AnnotateClip(HumanStage):
         if words.reject is not None:
             if self.deferred is not None and words.reject.reason == Reason.BUDGET:
                 self.deferred.save(clip)
-            raise _clip_reject(clip, words.reject.reason, words.reject.message)
+            measured = clip.figures | words.figures
+            raise _clip_reject(clip, words.reject.reason, words.reject.message, measured)
         if self.deferred is not None:
             self.deferred.drop(clip.clip_id)
         clip.language = words.rows

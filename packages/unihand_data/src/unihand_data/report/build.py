@@ -172,9 +172,11 @@ def _histograms(found: Tally, figures: dict[str, Shown], config: dict[str, Any])
             setting=shown.limit if isinstance(shown.limit, str) else "",
             low=found.figures[name].low * shown.factor,
             count=found.figures[name].count,
+            dropped=found.dropped[name].values * shown.factor if name in found.dropped else None,
+            dropped_count=found.dropped[name].count if name in found.dropped else 0,
         )
         for name, shown in figures.items()
-        if name in found.figures
+        if name in found.figures or name in found.dropped
     ]
 
 

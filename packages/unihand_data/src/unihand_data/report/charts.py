@@ -20,46 +20,64 @@ def histogram(
     bins: int = 24,
     low: float | None = None,
     count: int | None = None,
+    dropped: np.ndarray | None = None,
+    dropped_count: int = 0,
 ) -> str:
-    """Histogram of the finite values with the median and the filter's thresholds marked.
+    """Histogram of the finite values with the median and the filter's thresholds marked; what was dropped on top of
+    what was kept.
 
     Args:
         limits: thresholds, in ``unit``. setting: name of the setting they come from, for the caption.
         low, count: smallest value and number of all values, where ``values`` are a draw from more.
+        dropped, dropped_count: the same figure of what filters dropped, and how many these are in all.
     """
-    finite = values[np.isfinite(values)]
+    kept = values[np.isfinite(values)]
+    lost = np.zeros(0) if dropped is None else dropped[np.isfinite(dropped)]
+    finite = np.concatenate([kept, lost])
     if not len(finite):
         return f"<figure><figcaption>{escape(title)}: no value</figcaption></figure>"
-    low, high = float(finite.min()) if low is None else low, float(np.percentile(finite, 99.5))
-    low, high = min([low, *limits]), max([high, *limits])
+    low = min([float(finite.min()), *([low] if low is not None and np.isfinite(low) else []), *limits])
+    high = max([*(float(np.percentile(part, 99.5)) for part in (kept, lost) if len(part)), *limits])
     if high <= low:
         high = low + max(abs(low) * 0.1, 1e-6)
-    counts, edges = np.histogram(np.clip(finite, low, high), bins=bins, range=(low, high))
-    top = max(1, counts.max())
+    total, lost_total = count or len(kept), max(dropped_count, len(lost))
+    heights = [
+        np.histogram(np.clip(part, low, high), bins=bins, range=(low, high))[0] * (of / max(1, len(part)))
+        for part, of in ((kept, total), (lost, lost_total))
+    ]
+    top = max(1.0, float((heights[0] + heights[1]).max()))
 
     def x(value: float) -> float:
         return 8 + (value - low) / (high - low) * (_W - 16)
 
+    edges = np.linspace(low, high, bins + 1)
     bars = "".join(
-        f'<rect x="{x(edges[i]):.1f}" y="{90 - 74 * c / top:.1f}" width="{(_W - 16) / bins - 1:.1f}" '
-        f'height="{74 * c / top:.1f}" fill="#5b8def"/>'
-        for i, c in enumerate(counts)
+        f'<rect x="{x(edges[i]):.1f}" y="{90 - 74 * (under + c) / top:.1f}" width="{(_W - 16) / bins - 1:.1f}" '
+        f'height="{74 * c / top:.1f}" fill="{colour}"/>'
+        for colour, each, below in (("#5b8def", heights[0], 0 * heights[0]), ("#e8924a", heights[1], heights[0]))
+        for i, (c, under) in enumerate(zip(each, below))
+        if c or colour == "#5b8def"
     )
-    median = float(np.median(finite))
-    marks = f'<line x1="{x(median):.1f}" x2="{x(median):.1f}" y1="12" y2="90" stroke="#222" stroke-dasharray="3 2"/>'
+    marks, note = "", "none kept"
+    if len(kept):
+        median = float(np.median(kept))
+        marks = (
+            f'<line x1="{x(median):.1f}" x2="{x(median):.1f}" y1="12" y2="90" stroke="#222" stroke-dasharray="3 2"/>'
+        )
+        note = f"median {median:.3g}{unit}"
     for limit in limits:
         marks += f'<line x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="8" y2="90" stroke="#d33" stroke-width="2"/>'
-    drawn = f", drawn from {len(finite)} of them" if (count or 0) > len(finite) else ""
-    note = f"median {median:.3g}{unit}"
+    drawn = f", drawn from {len(kept)} of them" if total > len(kept) else ""
     if limits:
         note += (
             ", limit " + " to ".join(f"{limit:.3g}{unit}" for limit in limits) + (f" ({setting})" if setting else "")
         )
+    also = f", {lost_total} dropped (median {float(np.median(lost)):.3g}{unit})" if len(lost) else ""
     return (
         f'<figure><svg viewBox="0 0 {_W} {_H}" width="{_W}" height="{_H}">{bars}{marks}'
         f'<text x="8" y="104" font-size="9">{low:.3g}</text>'
         f'<text x="{_W - 8}" y="104" font-size="9" text-anchor="end">{high:.3g}</text></svg>'
-        f"<figcaption><b>{escape(title)}</b><br>{escape(note)}, n={count or len(finite)}{drawn}</figcaption></figure>"
+        f"<figcaption><b>{escape(title)}</b><br>{escape(note)}, n={total}{drawn}{escape(also)}</figcaption></figure>"
     )
 
 

@@ -8,6 +8,7 @@ hashes (k minimum values, Bar-Yossef et al. 2002): 0.2 % standard error.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from unihand_data.shards.id_index import id_keys
-from unihand_data.shards.parquet_files import batches
+from unihand_data.shards.parquet_files import batches, open_file
 from unihand_data.shards.reader import ShardReader
 
 KEPT = 200_000
@@ -79,9 +80,11 @@ class Distinct:
 @dataclass
 class Tally:
     """Of unmirrored episodes: figures by name, episodes by (source, licence, shareable), sentences by text source.
-    ``clips`` are ids to show: the first by id, and one mirror twin of these."""
+    ``clips`` are ids to show: the first by id, and one mirror twin of these. ``dropped``: figures of clips
+    that a filter dropped, as far as it and the filters before it measured them."""
 
     figures: dict[str, Figure] = field(default_factory=lambda: defaultdict(Figure))
+    dropped: dict[str, Figure] = field(default_factory=lambda: defaultdict(Figure))
     by_source: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
     sentences: dict[str, Distinct] = field(default_factory=lambda: defaultdict(Distinct))
     clips: list[str] = field(default_factory=list)
@@ -107,6 +110,7 @@ def tally(reader: ShardReader, figures: Collection[str], clips: int) -> Tally:
         _add_figures(out, rows, figures)
         _add_sentences(out, rows["language"].flatten())
     out.clips += _twin(reader, out.clips)
+    _add_dropped(out, reader, figures)
     return out
 
 
@@ -134,6 +138,24 @@ def _add_figures(out: Tally, rows: pa.RecordBatch, wanted: Collection[str]) -> N
     for code, name in enumerate(names.dictionary.to_pylist()):
         if name in wanted:
             out.figures[name].add(keys[codes == code], values[codes == code])
+
+
+def _add_dropped(out: Tally, reader: ShardReader, wanted: Collection[str]) -> None:
+    for file in reader.manifest.rejects:
+        with open_file(reader.store, file.name) as source:
+            known = "figures" in source.schema_arrow.names  # else written before rejects had figures
+        for batch in batches(reader.store, [file], ["source_uri", "figures"], rows=8192) if known else ():
+            rows = batch.filter(pc.not_equal(pc.fill_null(batch["figures"], ""), ""))
+            hashes = pl.Series(rows["source_uri"]).hash().to_numpy()
+            found: dict[str, tuple[list[int], list[float]]] = {}
+            for key, text in zip(hashes.tolist(), rows["figures"].to_pylist()):
+                for name, value in json.loads(text).items():
+                    keys, values = found.setdefault(name, ([], []))
+                    keys.append(key)
+                    values.append(value)
+            for name in found.keys() & set(wanted):
+                keys, values = found[name]
+                out.dropped[name].add(np.array(keys, np.uint64), np.array(values, float))
 
 
 def _add_sentences(out: Tally, language: pa.Array) -> None:

@@ -46,8 +46,8 @@ def _lower(value: Any, where: str, depth: int) -> Any:
             raise TypeError(f"{where}: an array of objects cannot be stored; use a list")
         return {_TAG: "array", "d": value.dtype.str, "s": list(value.shape), "b": np.ascontiguousarray(value).tobytes()}
     if isinstance(value, Reject):
-        args = (str(value.reason), value.message, value.level, value.frames, value.frames_with_hand, value.duration_s)
-        return {_TAG: "reject", "v": list(args)}
+        covers = (value.frames, value.frames_with_hand, value.duration_s, value.figures)
+        return {_TAG: "reject", "v": [str(value.reason), value.message, value.level, *covers]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
             f.name: _lower(getattr(value, f.name), f"{where}.{f.name}", depth + 1) for f in dataclasses.fields(value)
@@ -109,8 +109,11 @@ def _raise(raw: Any, allow: tuple[str, ...]) -> Any:
     if kind == "enum":
         return _class(raw["c"], allow)[raw["v"]]  # type: ignore[index]
     if kind == "reject":
-        reason, message, level, frames, with_hand, duration = raw["v"]
-        return Reject(reason, message, level=level, frames=frames, frames_with_hand=with_hand, duration_s=duration)
+        reason, message, level, frames, with_hand, duration, *figures = raw["v"]  # once stored without figures
+        return Reject(
+            reason, message, level=level, frames=frames, frames_with_hand=with_hand, duration_s=duration,
+            figures=figures[0] if figures else None,
+        )  # fmt: skip
     if kind == "data":
         cls = _class(raw["c"], allow)
         if not dataclasses.is_dataclass(cls):

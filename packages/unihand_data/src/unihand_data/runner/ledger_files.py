@@ -23,6 +23,7 @@ REJECT_STRUCT = pa.struct(
         ("frames", pa.int64()),
         ("frames_with_hand", pa.int64()),
         ("duration_s", pa.float64()),
+        ("figures", pa.string()),
     ]
 )
 ROWS = pa.schema(

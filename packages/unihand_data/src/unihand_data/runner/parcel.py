@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from unihand_data.errors import Level, Reason, Reject
 from unihand_data.runner.stage import Unit
-from unihand_data.shards.rows import RejectRow
+from unihand_data.shards.rows import RejectRow, figures_json
 
 #: Verdicts about good data. Every other reason means that something was wrong.
 FILTER_REASONS = frozenset(
@@ -127,6 +127,7 @@ class Parcel:
             frames=reject.frames,
             frames_with_hand=reject.frames_with_hand,
             duration_s=reject.duration_s,
+            figures=figures_json(reject.figures),
         )
         self.losses.append(row)
         self.attempt = max(self.attempt, attempt)

@@ -171,6 +171,9 @@ def write_parquet(out: Store, folder: str, kind: str, data: pa.Table) -> mf.Parq
     ids = staging.reject_ids(data) if kind == "reject" else data["sample_id"].to_pylist()
     name = f"{folder}/part-{make_id(*ids)}.parquet"
     sink = io.BytesIO()
+    for field in staging.KINDS[kind]:
+        if field.name in schema.LATER_COLUMNS.get(folder, ()) and field.name not in data.column_names:
+            data = data.append_column(field, pa.nulls(data.num_rows, field.type))
     pq.write_table(data.select(staging.KINDS[kind].names), sink, compression="zstd", row_group_size=65536)
     out.write(name, sink.getvalue())
     return mf.ParquetFile(name, data.num_rows)

@@ -196,7 +196,7 @@ def sample_from_record(rec: Mapping[str, Any]) -> R.SampleRow:
 
 
 def reject_from_record(rec: Mapping[str, Any]) -> R.RejectRow:
-    return R.RejectRow(**{k: rec[k] for k in schema.REJECTS.names})
+    return R.RejectRow(**{k: rec[k] for k in schema.REJECTS.names if k in rec})
 
 
 def table(records: Sequence[Mapping[str, Any]], of: pa.Schema) -> pa.Table:

@@ -25,7 +25,8 @@ def with_ids(store: Store, files: list[mf.ParquetFile]) -> Iterator[tuple[int, p
     for number, file in enumerate(files):
         for batch in parquet_files.batches(store, [file], None):
             ids = []
-            for record, again in zip(batch.to_pylist(), np.isin(_hashes(batch), twice).tolist()):
+            keys = batch.select(list(staging.REJECT_KEY)).to_pylist()
+            for record, again in zip(keys, np.isin(_hashes(batch), twice).tolist()):
                 base = staging.reject_key(record)
                 ids.append(make_id(base, counts[base]))
                 if again:  # only rows that have an equal one are counted

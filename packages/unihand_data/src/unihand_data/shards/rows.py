@@ -5,6 +5,9 @@ Legend: T frames of the row, S active slots of that row.
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -189,6 +192,13 @@ class RejectRow:
     frames: int = 0
     frames_with_hand: int = 0
     duration_s: float = 0.0
+    figures: str | None = ""  # JSON: what the filter that dropped a clip measured, by name; empty where none did
+
+
+def figures_json(figures: Mapping[str, float]) -> str:
+    """Finite figures as ``RejectRow.figures`` holds them: six significant digits, in the order of their names."""
+    finite = {name: float(f"{value:.6g}") for name, value in sorted(figures.items()) if math.isfinite(value)}
+    return json.dumps(finite, separators=(",", ":")) if finite else ""
 
 
 @dataclass

@@ -156,7 +156,7 @@ CONVERSATIONS = pa.schema(
     ]
 )
 #: columns that a directory written before them lacks: their values there are null
-LATER_COLUMNS = {"conversations": ("shareable",)}
+LATER_COLUMNS = {"conversations": ("shareable",), "rejects": ("figures",)}
 
 SAMPLES = pa.schema(
     [
@@ -189,6 +189,7 @@ REJECTS = pa.schema(
         ("frames", pa.int64()),
         ("frames_with_hand", pa.int64()),
         ("duration_s", pa.float64()),
+        ("figures", _str),  # JSON, of clips that a filter dropped; null: written before this column was
     ]
 )
 

@@ -322,7 +322,8 @@ def reject_key(record: dict[str, Any]) -> str:
 def reject_ids(data: pa.Table) -> list[str]:
     """Ids of the reject rows of one table that holds each loss once."""
     counts: Counter[str] = Counter()
-    return [_next_id(row, counts) for batch in data.to_batches(max_chunksize=8192) for row in batch.to_pylist()]
+    keys = data.select(list(REJECT_KEY))
+    return [_next_id(row, counts) for batch in keys.to_batches(max_chunksize=8192) for row in batch.to_pylist()]
 
 
 def _wrap(kind: str, rows: list[tuple[str, dict[str, Any]]]) -> pa.Table:
