@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.annotated import AnnotatedEstimator, annotated_result, resample_camera
+from unihand_data.hands.annotated import annotated_result, resample_camera
 from unihand_data.hands.mano_variants import ARIA_TO_21, keypoint_track, reorder_keypoints
 from unihand_data.values.camera import CameraTrack
 from unihand_data.values.clip import ClipRef
@@ -32,7 +32,7 @@ def test_poses_between_annotated_frames_are_interpolated_and_none_is_made_up_out
     track, every = as_track(truth), slice(0, 61, 2)  # 15 Hz annotation
     sparse = _only_rows(track, every)
     pts = truth["t"] - 3 / 30  # the clip starts before the annotation
-    result = AnnotatedEstimator(_recording([sparse], truth["t"][every])).estimate(_clip(pts, camera))
+    result = annotated_result(_recording([sparse], truth["t"][every]), _clip(pts, camera))
     assert not result.right.valid[:3].any()
     assert result.right.valid[3:].all()
     assert not result.left.valid.any()

@@ -69,7 +69,7 @@ def test_mirroring_displacements_is_taking_displacements_of_the_mirror(seed, axe
 
 def test_signs_are_those_of_the_contract():
     v = np.array([[0.1, 0.2, 0.3]])
-    np.testing.assert_allclose(mirror.mirror_positions(v), [[0.1, -0.2, 0.3]])
+    np.testing.assert_allclose(v @ mirror.reflection("world"), [[0.1, -0.2, 0.3]])
     np.testing.assert_allclose(mirror.mirror_displacement_rotvecs(v), [[-0.1, 0.2, -0.3]])
     np.testing.assert_allclose(mirror.mirror_theta(v), [[0.1, -0.2, -0.3]])
     np.testing.assert_allclose(rot.exp(mirror.mirror_wrist_rotvecs(v)), M_Y @ rot.exp(v) @ M_X, atol=1e-14)
@@ -201,8 +201,8 @@ def test_points_seen_by_the_mirrored_camera_are_the_flipped_picture(seed):
     mirrored = mirror.mirror_poses(pose)
     assert np.linalg.det(mirrored[:3, :3]) > 0.999
     out_local, out_pixels = project(mirrored, mirror.mirror_matrix(K, 640), world_points @ M_Y)
-    np.testing.assert_allclose(out_local, mirror.mirror_camera_points(local), atol=1e-12)
-    np.testing.assert_allclose(out_pixels, mirror.mirror_pixels(pixels, 640), atol=1e-8)
+    np.testing.assert_allclose(out_local, local * [-1, 1, 1], atol=1e-12)
+    np.testing.assert_allclose(out_pixels, pixels * [-1, 1] + [639, 0], atol=1e-8)
     np.testing.assert_allclose(mirror.mirror_poses(mirrored), pose, atol=1e-15)
     np.testing.assert_allclose(mirror.mirror_matrix(mirror.mirror_matrix(K, 640), 640), K)
     np.testing.assert_allclose(mirror.mirror_intrinsics([600, 590, 310, 250], 640), [600, 590, 329, 250])
@@ -220,7 +220,7 @@ def test_the_mirrored_distortion_bends_the_flipped_picture(n):
     out = cv2.projectPoints(
         points @ M_X, zero, zero, mirror.mirror_matrix(K, 640), mirror.mirror_distortion("radtan", d)
     )[0][:, 0]
-    np.testing.assert_allclose(out, mirror.mirror_pixels(pixels, 640), atol=1e-9)
+    np.testing.assert_allclose(out, pixels * [-1, 1] + [639, 0], atol=1e-9)
 
 
 def test_radial_models_keep_their_coefficients_and_unknown_ones_are_refused():

@@ -28,7 +28,6 @@ def test_a_whole_file_is_whole(tmp_path, videos):
     assert report.ok
     assert (report.decoded, report.announced, report.decoded_ratio, report.corrupt_frames) == (90, 90, 1.0, 0)
     assert report.hash == hash_file(path) == content_id(path.read_bytes())
-    report.raise_if_bad("a.mp4")
 
 
 def test_one_pass_gives_thumbnails_by_time_and_cuts_by_frame(tmp_path, videos):
@@ -108,9 +107,9 @@ def test_frames_the_index_promises_and_the_file_lacks_are_counted(tmp_path, vide
     assert lost == 120 - result.info.frames
     assert all(r.reason is Reason.TRUNCATED for r in result.losses())
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 6 // 10])
-    with pytest.raises(Reject) as caught:
-        check(tmp_path / "cut.mp4").raise_if_bad("cut.mp4")
-    assert caught.value.reason in (Reason.TRUNCATED, Reason.CORRUPT)
+    report = check(tmp_path / "cut.mp4")
+    assert not report.ok
+    assert report.decoded < report.announced
 
 
 def test_a_matroska_file_cut_short_is_seen_by_its_announced_duration(tmp_path, videos):

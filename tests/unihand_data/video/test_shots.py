@@ -8,7 +8,7 @@ import pytest
 
 from unihand_data.video.decode import iter_frames
 from unihand_data.video.probe import probe
-from unihand_data.video.shots import ShotSettings, find_cuts, thumbnail_size
+from unihand_data.video.shots import ShotDetector, ShotSettings, thumbnail_size
 
 W, H = 64, 36
 
@@ -50,6 +50,13 @@ def wander(picture, n, seed, speed=6.0):
         at = np.clip(at + v, [0, 0], [570, 710])
         shot = view(picture, *at).astype(int) + rng.normal(0, 2, (H, W, 3))
         yield np.clip(shot, 0, 255).astype(np.uint8)
+
+
+def find_cuts(frames, settings=None) -> np.ndarray:
+    detector = ShotDetector(settings)
+    for frame in frames:
+        detector.push(frame)
+    return detector.cuts()
 
 
 def test_cuts_between_scenes_are_found_and_nothing_else():

@@ -19,7 +19,7 @@ from unihand_data.geometry.world import level_world
 from unihand_data.ids import split_of
 from unihand_data.language.motion_rules import closure_from_theta
 from unihand_data.shards.rows import CameraRow, EpisodeRow, HandRow
-from unihand_data.values.camera import CameraTrack, Intrinsics
+from unihand_data.values.camera import CameraTrack
 from unihand_data.values.hands import HandTrack, Side
 
 # docs/contract.md, section 1; the slot tables of ``space`` hold the same numbers and a test compares them.
@@ -102,13 +102,6 @@ def human_state_action(
     return state[:, pick_s], state_mask[:, pick_s], action[:, pick_a], action_mask[:, pick_a], outliers
 
 
-def _stored_intrinsics(view: Intrinsics | None, width: int, height: int) -> np.ndarray | None:
-    if view is None:
-        return None
-    k = view.resized(width, height)
-    return np.array([k.fx, k.fy, k.cx, k.cy])
-
-
 def human_episode(clip: ClipState, settings: MotionSettings) -> EpisodeRow:
     """The unmirrored row of a finished clip, whose hands are of one model."""
     if clip.hands is None or clip.media is None:
@@ -117,7 +110,7 @@ def human_episode(clip: ClipState, settings: MotionSettings) -> EpisodeRow:
     motion = world_motion(clip.camera, clip.frames)
     tracks: dict[Side, HandTrack] = {"right": clip.hands.right, "left": clip.hands.left}
     state, state_mask, action, action_mask, outliers = human_state_action(tracks, motion, times, settings)
-    origin, media = clip.origin, clip.media
+    origin, media, view = clip.origin, clip.media, clip.clip.view_intrinsics
     model = hand_model(clip.hands)
     embodiment, embodiment_hash = embodiment_of(model)
     quality = {k: float(v) for k, v in clip.figures.items()}
@@ -155,7 +148,7 @@ def human_episode(clip: ClipState, settings: MotionSettings) -> EpisodeRow:
                 width=media.width,
                 height=media.height,
                 fps=clip.fps,
-                intrinsics=_stored_intrinsics(clip.clip.view_intrinsics, media.width, media.height),
+                intrinsics=view.resized(media.width, media.height).vector if view else None,
                 poses=motion.poses.astype(np.float32),
                 pose_valid=motion.pose_valid & motion.known,
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from unihand_data.demo import hand_model as hm
 
@@ -90,14 +90,6 @@ def through(times, values, t: np.ndarray) -> np.ndarray:
     return values[k] + b[:, None] * (values[k + 1] - values[k])
 
 
-def turn_through(times, rotations: list[Rotation], t: np.ndarray) -> np.ndarray:
-    """(T, 3, 3) the same for rotations, along the shortest arc."""
-    times = np.asarray(times, float)
-    k = np.clip(np.searchsorted(times, t, side="right") - 1, 0, len(times) - 2)
-    b = minimum_jerk((t - times[k]) / (times[k + 1] - times[k]))
-    return Slerp(np.arange(len(times)), Rotation.concatenate(rotations))(k + b).as_matrix()
-
-
 def tremor(rng: np.random.Generator, t: np.ndarray, amplitude: float, dims: int = 3, top_hz: float = 2.0) -> np.ndarray:
     """(T, dims) slow smooth wandering, about ``amplitude`` RMS."""
     f = rng.uniform(0.15, top_hz, (5, dims))
@@ -108,9 +100,8 @@ def tremor(rng: np.random.Generator, t: np.ndarray, amplitude: float, dims: int 
 
 
 def aim(elbow: np.ndarray, wrist: np.ndarray, roll: float, flex: float, deviation: float) -> tuple[Rotation, Rotation]:
-    """Forearm and hand rotation of a right arm: ``roll`` 0 palm down, 90 thumb up; flexion to the palm, deviation to
-    the
-    thumb. Degrees."""
+    """Forearm and hand rotation of a right arm: ``roll`` 0 palm down, 90 thumb up; ``flex`` towards the palm,
+    ``deviation`` towards the thumb. Degrees."""
     along = (wrist - elbow) / np.linalg.norm(wrist - elbow)
     z = np.cross([0.0, 0.0, 1.0], along)
     z /= np.linalg.norm(z)

@@ -33,21 +33,6 @@ _GAP_PERIODS = 2.5  # two annotated frames further apart than this many usual pe
 _GAP_S = 0.2  # nor any further apart than this: a hand annotated once a second has no motion in between
 
 
-class AnnotatedEstimator:
-    """The estimator interface over one recording's own annotation."""
-
-    def __init__(self, recording: Recording, mano_dir: str | None = None):
-        self.recording = recording
-        self.mano_dir = mano_dir
-        self.name = "annotated"
-
-    def estimate(self, clip: ClipRef) -> HandResult:
-        return annotated_result(self.recording, clip, self.mano_dir)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 def annotated_result(recording: Recording, clip: ClipRef, mano_dir: str | None = None) -> HandResult:
     """The recording's hands and camera on the clip's frames.
 

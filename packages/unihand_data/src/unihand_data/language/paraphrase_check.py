@@ -93,11 +93,6 @@ def normalised(text: str) -> str:
     return re.sub(r"\W+", " ", text.lower()).strip()
 
 
-def protected_nouns(text: str, objects: Sequence[str] = ()) -> set[str]:
-    """The object nouns of a sentence in their singular, as the check sees them."""
-    return _nouns(tokens(canonical_spelling(text)), objects)
-
-
 def _sided(words: list[str], kept: frozenset[str]) -> Counter[str]:
     parts = [p for w in words for p in (w.split("-") if w not in kept else [w])]
     return Counter(w for w in parts if w in kept)

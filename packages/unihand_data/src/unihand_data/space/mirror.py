@@ -90,11 +90,6 @@ def mirror_slots(slots: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.sort(PERMUTATION[check_slots(slots)]).astype(np.int16)
 
 
-def mirror_positions(points: np.ndarray, axes: Axes = "world") -> np.ndarray:
-    """Positions or displacements (..., 3)."""
-    return np.asarray(points, np.float64) @ reflection(axes)
-
-
 def mirror_displacement_rotvecs(rotvec: np.ndarray, axes: Axes = "world") -> np.ndarray:
     """Rotvec (..., 3) of a rotation within the world: ``-M r``, that is (-x, y, -z) when y points left."""
     return -(np.asarray(rotvec, np.float64) @ reflection(axes))
@@ -119,18 +114,6 @@ def mirror_poses(pose: np.ndarray, axes: Axes = "world") -> np.ndarray:
     t[..., :3, :3] = m @ t[..., :3, :3] @ M_LOCAL
     t[..., :3, 3] = t[..., :3, 3] @ m
     return t
-
-
-def mirror_camera_points(points: np.ndarray) -> np.ndarray:
-    """Points (..., 3) in a camera's frame, e.g. hand keypoints: (-x, y, z)."""
-    return np.asarray(points, np.float64) @ M_LOCAL
-
-
-def mirror_pixels(points: np.ndarray, width: int) -> np.ndarray:
-    """Pixel coordinates (..., 2), pixel centres at integers: u' = W - 1 - u."""
-    p = np.array(points, np.float64)
-    p[..., 0] = width - 1 - p[..., 0]
-    return p
 
 
 def mirror_matrix(K: np.ndarray, width: int) -> np.ndarray:

@@ -38,6 +38,11 @@ class Intrinsics:
         """(3, 3) float64."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
+    @property
+    def vector(self) -> np.ndarray:
+        """(4,) float64 fx fy cx cy, as a row's camera stores them."""
+        return np.array([self.fx, self.fy, self.cx, self.cy])
+
     def resized(self, width: int, height: int) -> Intrinsics:
         """The same camera after the picture was scaled to ``width x height`` (pixel centres at integers)."""
         sx, sy = width / self.width, height / self.height

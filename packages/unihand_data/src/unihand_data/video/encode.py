@@ -26,7 +26,6 @@ from unihand_data.config import Settings
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import hash_file
 from unihand_data.shards.rows import MediaRow
-from unihand_data.values.camera import Intrinsics
 from unihand_data.values.clip import ClipRef
 from unihand_data.video.decode import EXACT, NATIVE_TOLERANCE_S, PyAVReader, check_size, iter_frames, turn
 from unihand_data.video.opening import local_path
@@ -72,12 +71,6 @@ def stored_size(clip: ClipRef, settings: EncodeSettings) -> tuple[int, int]:
     width, height = (view.width, view.height) if view else (clip.width, clip.height)
     scale = min(1.0, settings.longest_side / max(width, height)) if settings.longest_side else 1.0
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
-
-
-def stored_intrinsics(clip: ClipRef, settings: EncodeSettings) -> Intrinsics | None:
-    """Intrinsics of the stored picture; None where the clip has none."""
-    camera = clip.view_intrinsics
-    return camera.resized(*stored_size(clip, settings)) if camera else None
 
 
 def choose_time_base(pts: np.ndarray) -> Fraction:

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from unihand_data.errors import Reason, Reject
 from unihand_data.ids import hash_bytes
 from unihand_data.video.opening import VideoPath, open_binary
 from unihand_data.video.scan import ScanResult, ScanSettings, scan
@@ -52,17 +51,6 @@ class IntegrityReport:
             result.decoded,
             result.errors,
             content_hash,
-        )
-
-    def raise_if_bad(self, name: str) -> None:
-        """Reject (CORRUPT or TRUNCATED, level ``item``) unless :attr:`ok`: for callers that want whole files only."""
-        if self.ok:
-            return
-        reason = Reason.CORRUPT if self.corrupt_frames or self.errors else Reason.TRUNCATED
-        raise Reject(
-            reason,
-            f"{name}: {self.decoded} of {self.announced} frames decode, {self.corrupt_frames} of them damaged",
-            frames=self.announced,
         )
 
 

@@ -10,8 +10,6 @@ a cut does not). Colour histograms help where a scene has no texture to match.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from pydantic import Field
 
@@ -80,14 +78,6 @@ class ShotDetector:
             if not leaves and not returns:
                 out.append(i)
         return np.array(out, np.int64)
-
-
-def find_cuts(thumbnails: Iterable[np.ndarray], settings: ShotSettings | None = None) -> np.ndarray:
-    """(C,) int64, indices of the first frames of new shots, of (H, W, 3) uint8 thumbnails (:func:`thumbnail_size`)."""
-    detector = ShotDetector(settings)
-    for thumbnail in thumbnails:
-        detector.push(thumbnail)
-    return detector.cuts()
 
 
 def thumbnail_size(width: int, height: int) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from unihand_data.shards.rows import MediaRow
 from unihand_data.sources import image_sequence
 from unihand_data.sources.robot.episode import View
 from unihand_data.sources.robot.spec import RobotSpec, ViewSpec
+from unihand_data.values.camera import Intrinsics
 from unihand_data.values.clip import ClipRef
 from unihand_data.video.encode import EncodeSettings, replacing
 from unihand_data.video.probe import VideoInfo
@@ -263,5 +264,4 @@ def _stored_intrinsics(
         cx, cy = size[0] - 1 - cx, size[1] - 1 - cy
     elif turn == "flip_vertical":
         cy = size[1] - 1 - cy
-    sx, sy = stored[0] / size[0], stored[1] / size[1]
-    return np.array([fx * sx, fy * sy, (cx + 0.5) * sx - 0.5, (cy + 0.5) * sy - 0.5])
+    return Intrinsics(fx, fy, cx, cy, *size).resized(*stored).vector
