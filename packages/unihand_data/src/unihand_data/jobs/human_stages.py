@@ -21,7 +21,6 @@ from unihand_data.curate.mirror_row import mirror_episode, unmirrored_sentences
 from unihand_data.curate.motion_quality import JUDGED_FIGURES, camera_verdict, clip_figures, verdict
 from unihand_data.curate.tasks import build_samples
 from unihand_data.errors import Reason, Reject
-from unihand_data.hands.estimator import HandEstimator, HandResult
 from unihand_data.jobs.deferred import Deferred
 from unihand_data.jobs.human_config import HumanVideoSettings
 from unihand_data.jobs.human_split import HumanStage
@@ -35,6 +34,7 @@ from unihand_data.runner import paths
 from unihand_data.runner.parcel import FILTER_REASONS
 from unihand_data.runner.stage import Unit
 from unihand_data.shards.rows import EpisodeRow, StagedRows
+from unihand_data.values.estimator import HandEstimator, HandResult
 
 
 def _clip_reject(clip: ClipState, reason: Reason, message: str, figures: Mapping[str, float] | None = None) -> Reject:
