@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from unihand_data.shards import codec, schema
+from unihand_data.shards.codec.episodes import _array_in
 from unihand_data.shards.errors import RowError
 from unihand_data.shards.rows import (
     CameraRow,
@@ -20,6 +21,7 @@ from unihand_data.shards.rows import (
     HandRow,
     LanguageRow,
     MediaRow,
+    RejectRow,
     SampleRow,
 )
 
@@ -126,7 +128,7 @@ def test_small_rows_come_back(make, clip):
     assert codec.sample_from_record(table.to_pylist()[0]) == sample
     reject = make.reject("i", frames=3, duration_s=0.5)
     table = codec.table([codec.reject_to_record(reject)], schema.REJECTS)
-    assert codec.reject_from_record(table.to_pylist()[0]) == reject
+    assert RejectRow(**table.to_pylist()[0]) == reject
     talk = ConversationRow(
         "c", "src", "grounding", [{"media_id": "m", "times": [0.0, 1.5]}], [{"role": "user", "text": "where?"}],
         [{"kind": "box", "points": [0.1, 0.2, 0.3, 0.4], "label": "cup", "turn": 0}], "MIT", "train", 3, 4,
@@ -169,7 +171,7 @@ def test_a_malformed_row_is_refused_with_the_name_of_row_and_field(make, change,
 def test_a_dtype_from_a_foreign_file_is_not_constructed():
     extra = {"name": "x", "dtype": "|O8", "shape": [1], "data": b"\0" * 8}
     with pytest.raises(RowError, match="does not construct"):
-        codec._array_in(extra)
+        _array_in(extra)
 
 
 def test_the_columns_are_those_of_the_contract():

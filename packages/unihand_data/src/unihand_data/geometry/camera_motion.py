@@ -215,6 +215,8 @@ def static(frames: int, figures: dict[str, float] | None = None) -> CameraTrack:
 
 
 def build_camera_estimator(settings: CameraSettings) -> CameraEstimator:
+    """The estimator of ``camera.estimator``: ``auto`` looks for motion and tracks it, ``static`` and ``none`` look at
+    nothing. Build it once in a worker and close it."""
     if settings.estimator == "none":
         return UnknownMotion()
     return StaticCamera() if settings.estimator == "static" else AutoCamera(settings)

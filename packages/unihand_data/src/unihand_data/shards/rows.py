@@ -85,6 +85,12 @@ class LanguageRow:
 
 @dataclass
 class EventRow:
+    """Something that happens over [t0, t1] (s on the row's clock): a contact, a grasp, a state change ...
+
+    Attributes:
+        kind: the word of the source. source: who says so (the data set, a detector).
+    """
+
     t0: float
     t1: float
     kind: str
@@ -147,6 +153,17 @@ class EpisodeRow:
 
 @dataclass
 class ConversationRow:
+    """One vision-text conversation.
+
+    Attributes:
+        media: ``{media_id, times}`` in the order of the placeholders; ``times`` are the frames (s of the media's clock)
+            that are shown of a video, empty for a picture.
+        turns: ``{role, text}``, question and answer by turns.
+        geometry: ``{kind, points, label, turn}``; points are x0 y0 x1 y1 ... in 0..1 of the original frame, ``turn`` is
+            the number of the turn that speaks of it.
+        tokens_text, tokens_answer: of all questions and of all answers, disjoint; pictures are not in them.
+    """
+
     conversation_id: str
     source: str
     pillar: str  # general | grounding | planning
@@ -162,7 +179,16 @@ class ConversationRow:
 
 @dataclass
 class SampleRow:
-    """One training sample: where it starts and which task it is. Its id never depends on generated text."""
+    """One training sample: where it starts and which task it is. Its id never depends on generated text.
+
+    Attributes:
+        start_frame: first predicted frame, of the episode's own frames (rate ``rate_hz`` of the row).
+        frames_available, history_available: frames from the start on, and before it.
+        language_ref: number of the sentence in the episode's ``language``; -1 none.
+        tokens_text, tokens_answer: what the sample is given and what it predicts, in tokens; pictures are not in them.
+        images_per_time: views shown at each time at which the task shows pictures.
+        weight: of this sample among those of its directory, 1 unless a job says otherwise; recipes bring their own.
+    """
 
     sample_id: str
     task: str  # motion_generation | motion_continuation | motion_description | vision_text
@@ -182,6 +208,15 @@ class SampleRow:
 
 @dataclass
 class RejectRow:
+    """What did not make it: an input item, a clip of one, or a row.
+
+    Attributes:
+        item: id of the input item it belongs to.
+        stage, reason, message: where, one of :class:`unihand_data.errors.Reason`, and the sentence.
+        attempt: how many tries came before.
+        frames, frames_with_hand, duration_s: what the loss covers (decoded frames, s), 0 where unknown.
+    """
+
     item: str
     level: str  # item | clip | row
     stage: str

@@ -38,6 +38,12 @@ def load(backend: str) -> Any:
 
 
 def open_reader(path: VideoPath, backend: str) -> _ByNumber:
+    """A :class:`~unihand_data.video.decode.VideoReader` on ``decord`` or ``torchcodec``.
+
+    Raises:
+        ImportError: the extra is not installed or does not load. ValueError: another backend.
+        Reject: the file cannot be opened, or is of a kind that this backend reads wrongly (UNSUPPORTED).
+    """
     readers = {"decord": DecordReader, "torchcodec": TorchcodecReader}
     if backend not in readers:
         raise ValueError(f"no video backend {backend!r}: pyav, decord or torchcodec")
@@ -101,7 +107,7 @@ class _ByNumber:
         return Reject(Reason.CORRUPT, f"{self._name}: {self.name} cannot decode it: {error}", level="clip")
 
     def _shape(self, picture: np.ndarray, size: tuple[int, int] | None, rgb: bool) -> np.ndarray:
-        from unihand_data.video.decode import to_array, turn
+        from unihand_data.video.pyav_reader import to_array, turn
 
         stored = (self.info.coded_height, self.info.coded_width)
         square = self.info.rotation in (0, 180) or stored[0] == stored[1]

@@ -27,9 +27,10 @@ from unihand_data.errors import Reason, Reject
 from unihand_data.ids import hash_file
 from unihand_data.shards.rows import MediaRow
 from unihand_data.values.clip import ClipRef
-from unihand_data.video.decode import EXACT, NATIVE_TOLERANCE_S, PyAVReader, check_size, iter_frames, turn
+from unihand_data.video.decode import check_size, iter_frames
 from unihand_data.video.opening import local_path
 from unihand_data.video.probe import frame_interval
+from unihand_data.video.pyav_reader import EXACT, NATIVE_TOLERANCE_S, PyAVReader, turn
 
 Codec = Literal["h264", "hevc", "av1"]
 #: rates of cameras first, so that times stay exact where they can

@@ -23,11 +23,11 @@ from unihand_data.config import Settings
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import hash_file
 from unihand_data.shards.rows import MediaRow
-from unihand_data.video.decode import NATIVE_TOLERANCE_S, _first_tick
 from unihand_data.video.encode import replacing
 from unihand_data.video.integrity import IntegrityReport
 from unihand_data.video.opening import OpenVideo
 from unihand_data.video.probe import rotation_of
+from unihand_data.video.pyav_reader import NATIVE_TOLERANCE_S, first_tick
 from unihand_data.video.scan import ScanSettings, scan
 from unihand_data.video.shots import ShotSettings
 
@@ -141,7 +141,7 @@ def _usable_stream(video: OpenVideo, s: RemuxSettings) -> str:
 
 def _stretch(video: OpenVideo, path: str, t0: float, t1: float | None) -> _Stretch:
     """The packets from the key frame at or before ``t0`` to the last one a frame before ``t1`` needs."""
-    tick, origin = video.tick, _first_tick(path)
+    tick, origin = video.tick, first_tick(path)
     start = origin + round(t0 / tick)
     stop = None if t1 is None else origin + round(t1 / tick)
     back = 0.0

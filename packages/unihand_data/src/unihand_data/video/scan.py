@@ -18,9 +18,9 @@ from pydantic import Field
 from unihand_data.config import Settings, runtime_field
 from unihand_data.errors import Reason, Reject
 from unihand_data.values.clip import ClipRef
-from unihand_data.video.decode import to_array, turn
 from unihand_data.video.opening import OpenVideo, VideoPath
 from unihand_data.video.probe import VideoInfo, probe
+from unihand_data.video.pyav_reader import to_array, turn
 from unihand_data.video.shots import ShotDetector, ShotSettings, thumbnail_size
 from unihand_data.video.taint import spoiled
 

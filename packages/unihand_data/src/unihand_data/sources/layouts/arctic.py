@@ -43,6 +43,12 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
 
 
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
+    """Both hands in the world of the motion capture, the head camera's poses, and the pictures at the subject's offset.
+
+    Raises:
+        Reject: MISSING_FILE (misc.json), MISSING_FIELD and WRONG_TYPE of a damaged file, CONTRADICTION where pictures
+            and poses do not meet.
+    """
     p = item.payload
     if p["misc"] is None:
         raise Reject(Reason.MISSING_FILE, f"{item.uri}: meta/misc.json with the picture offset is not here; fetch it")

@@ -55,6 +55,11 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
 
 
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
+    """The one hand of a sequence in the frame of a camera that stands still; frames without a label hold no hand.
+
+    Raises:
+        Reject: MISSING_FILE (calibration of hand or camera), WRONG_TYPE and MISSING_FIELD of a damaged file.
+    """
     p = item.payload
     folder, meta_path = source.path(p["folder"]), source.path(p["meta"])
     meta = _yaml(meta_path)

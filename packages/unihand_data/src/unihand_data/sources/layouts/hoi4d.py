@@ -49,6 +49,11 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
 
 
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
+    """The hands of a take by video frame in the camera, and the camera's trajectory where it is there.
+
+    Raises:
+        Reject: MISSING_FILE (no hand pickles), BAD_VALUE (a frame number), CONTRADICTION (hands beyond the trajectory).
+    """
     p = item.payload
     if not p["hands"]:
         raise Reject(Reason.MISSING_FILE, f"{item.uri}: no hand pickles for {item.key}; fetch the hand poses")

@@ -40,6 +40,12 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
 
 
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
+    """Both hands in the world and the egocentric camera's poses, at the frames of its pictures.
+
+    Raises:
+        Reject: MISSING_FILE (annotation, pictures), MISSING_FIELD (no egocentric camera or no intrinsics of it),
+            CONTRADICTION where annotation and pictures do not meet.
+    """
     p = item.payload
     if p["anno"] is None:
         raise Reject(Reason.MISSING_FILE, f"{item.uri}: no annotation of this scene in anno_preview; fetch it")

@@ -38,6 +38,11 @@ def list_items(source: AnnotatedSource, files: list[str]) -> Iterator[SourceItem
 
 
 def load(source: AnnotatedSource, item: SourceItem) -> Sequence:
+    """Both hands in the world and the egocentric camera's poses, by frame of the colour video.
+
+    Raises:
+        Reject: WRONG_TYPE and BAD_VALUE of a damaged pickle, CONTRADICTION (a hand's frame beyond the camera poses).
+    """
     p = item.payload
     path = source.path(p["camera"])
     camera = arrays.array(safe_load(path), (None, 4, 4), path, finite=False)
