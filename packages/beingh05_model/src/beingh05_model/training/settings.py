@@ -73,7 +73,7 @@ class LossSettings(Settings):
 class TrainSettings(Settings):
     """A whole run. ``freeze`` names groups of :data:`FREEZE_GROUPS`; ``freeze_action_layers`` the first n layers of the
     action expert (Figures 11 and 12). ``keep`` is how many states to resume from stay; the models themselves all do.
-    ``start`` is a directory of InternVL3.5, a released or one of our checkpoints."""
+    ``start`` is a directory of InternVL3.5 or of one of our checkpoints; ``tokenizer`` one with tokenizer files."""
 
     model: ModelConfig
     data: DataSettings
@@ -92,6 +92,8 @@ class TrainSettings(Settings):
     save_every: int = Field(default=1000, ge=1)
     keep: int = Field(default=3, ge=1)
     system: str | None = None
+    start: str | None = None
+    tokenizer: str | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSettings:

@@ -1,0 +1,94 @@
+"""What a model costs before it is run: memory of training, time of a run, and the least time of a chunk per device.
+
+The least time is a roofline: each part takes as long as its arithmetic or its weights' way through memory, whichever is
+longer. Nothing runs that fast; hand-tuned code reaches 70 to 80 % of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from beingh05_model.network.config import ModelConfig
+from beingh05_model.network.count import count
+
+
+@dataclass(frozen=True)
+class Device:
+    """Dense bf16 arithmetic (TFLOP/s) and memory bandwidth (GB/s), as published by the maker or assumed."""
+
+    tflops: float
+    gb_per_s: float
+    memory_gb: float
+
+
+DEVICES = {
+    "H200": Device(989, 4800, 141),
+    "H100": Device(989, 3350, 80),
+    "A800": Device(312, 2000, 80),
+    "RTX 4090": Device(165, 1008, 24),
+    "RTX 5090": Device(209, 1790, 32),
+    "Jetson Thor": Device(250, 273, 128),
+    "AGX Orin 64": Device(42.5, 205, 64),
+    "Orin NX 16": Device(19, 102, 16),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations and bytes of one run of a part."""
+
+    flops: float
+    bytes: float
+
+    def seconds(self, device: Device) -> float:
+        return max(self.flops / (device.tflops * 1e12), self.bytes / (device.gb_per_s * 1e9))
+
+
+def parts(config: ModelConfig, views: int, words: int, bytes_per_weight: float = 2.0) -> dict[str, Work]:
+    """Vision tower and prefix of one chunk, and one Euler step of the action expert."""
+    b, v = config.backbone, config.vision
+    patches = v.grid**2 + 1
+    tower = v.layers * (4 * v.width**2 + 2 * v.width * v.ffn)
+    attention = v.layers * 2 * 2 * patches**2 * v.width
+    prefix = views * (v.tokens + 2) + words
+    inner, kv = b.heads * b.head_dim, b.kv_heads * b.head_dim
+    und = b.layers * (b.und.width * (2 * inner + 2 * kv) + 3 * b.und.width * b.und.ffn)
+    act = b.layers * (b.act.width * (2 * inner + 2 * kv) + 3 * b.act.width * b.act.ffn)
+    suffix = config.flow.chunk + 1
+    cache = 2 * b.layers * prefix * kv * 2
+    return {
+        "vision": Work(views * (2 * patches * tower + attention), bytes_per_weight * tower),
+        "prefix": Work(2 * prefix * und + b.layers * 4 * prefix**2 * inner, bytes_per_weight * und),
+        "step": Work(2 * suffix * act + b.layers * 4 * suffix * prefix * inner, bytes_per_weight * act + cache),
+    }
+
+
+def least_chunk_seconds(
+    config: ModelConfig, device: Device, views: int = 3, words: int = 60, refinements: int = 0
+) -> float:
+    """The least time of one chunk: vision and prefix once, the action expert at every step of every round."""
+    work = parts(config, views, words)
+    rounds = 1 + refinements
+    once = work["vision"].seconds(device) + work["prefix"].seconds(device)
+    return once + rounds * config.flow.euler_steps * work["step"].seconds(device)
+
+
+def training_bytes_per_rank(config: ModelConfig, ranks: int, stage: int) -> float:
+    """Weights, gradients and Adam's state (2 + 2 + 12 bytes a parameter in bf16 with float32 masters), without
+    activations: ZeRO 1 divides the state, 2 the gradients too, 3 the weights too."""
+    n = count(config).total
+    divide = {0: (1, 1, 1), 1: (1, 1, ranks), 2: (1, ranks, ranks), 3: (ranks, ranks, ranks)}[stage]
+    return n * (2 / divide[0] + 2 / divide[1] + 12 / divide[2])
+
+
+def training_flops_per_sample(config: ModelConfig, views: int, words: int, recompute: bool = False) -> float:
+    """Forward and backward of one motion-generation sample (three times forward, four with recomputation)."""
+    work = parts(config, views, words)
+    return (4 if recompute else 3) * sum(w.flops for w in work.values())
+
+
+def gpu_hours(
+    config: ModelConfig, samples: float, device: Device, mfu: float, views: int = 2, words: int = 60
+) -> float:
+    """Hours of one device for so many samples at a share ``mfu`` of its arithmetic."""
+    return samples * training_flops_per_sample(config, views, words) / (device.tflops * 1e12 * mfu) / 3600

@@ -1,0 +1,91 @@
+"""What a training run is made of, from its settings: model, tokenizer, source of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from beingh05_model.interop import internvl
+from beingh05_model.network.model import BeingH
+from beingh05_model.sequence import tokenizer as tk
+from beingh05_model.sequence.serialise import SYSTEM, Serialiser
+from beingh05_model.training import checkpoint
+from beingh05_model.training.settings import TrainSettings
+from beingh05_model.training.source import Source
+from unihand_data.language.templates import TEMPLATES
+from unihand_data.recipe.reader import RecipeReader
+from unihand_data.space import available, load_embodiment
+
+
+@dataclass
+class Prepared:
+    """Everything that :func:`beingh05_model.training.loop.train` is given."""
+
+    model: BeingH
+    tokenizer: tk.TextTokenizer
+    source: Source
+    about: dict[str, Any]
+
+
+def prepare(settings: TrainSettings) -> Prepared:
+    """Build a run.
+
+    The tokenizer is ``settings.tokenizer`` (a directory), else that of ``settings.start``, else a small one learned
+    from the question templates and the recipe's sentences, which must fit into the model's vocabulary.
+
+    Raises:
+        ValueError: the tokenizer has more tokens than the model, or ``start`` is no checkpoint.
+    """
+    words = _tokenizer(settings)
+    if len(words) > settings.model.backbone.vocab:
+        raise ValueError(
+            f"the tokenizer has {len(words)} tokens and model.backbone.vocab is {settings.model.backbone.vocab}"
+        )
+    torch.manual_seed(settings.seed)
+    model = _start(settings)
+    serialiser = Serialiser(
+        words,
+        settings.model.flow,
+        settings.model.vision.tokens,
+        settings.model.compat,
+        None,
+        settings.system or SYSTEM,
+    )
+    source = Source(settings.data, serialiser, settings.model.vision.image_size, settings.seed)
+    about = {
+        "recipe": source.reader.hash,
+        "embodiments": {name: load_embodiment(name).hash for name in available()},
+        "system": serialiser.system,
+    }
+    return Prepared(model, words, source, about)
+
+
+def _tokenizer(settings: TrainSettings) -> tk.TextTokenizer:
+    place = settings.tokenizer or settings.start
+    if place is not None:
+        return tk.load(place)
+    with RecipeReader(settings.data.recipe) as reader:
+        drawn = reader.draw(range(min(2000, reader.one_pass)))
+        sentences = {d.source for d in drawn}
+    asked = [t.question for t in TEMPLATES.values()]
+    return tk.small([*asked, *sentences, settings.system or SYSTEM], settings.model.backbone.vocab)
+
+
+def _start(settings: TrainSettings) -> BeingH:
+    if settings.start is None:
+        return BeingH(settings.model)
+    folder = Path(settings.start)
+    config = folder / "config.json"
+    if config.is_file() and checkpoint.FORMAT in config.read_text():
+        loaded = checkpoint.load(folder)
+        if loaded.model.config != settings.model:
+            raise ValueError(
+                f"start: {folder} was trained with other model settings; copy `model` from its config.json"
+            )
+        return loaded.model.train()
+    model = BeingH(settings.model)
+    internvl.load_into(model, folder)
+    return model
