@@ -13,6 +13,8 @@ from unihand_data.commands.rerun_recording import slot_curves, wrist_paths
 from unihand_data.shards import manifest as mf
 from unihand_data.shards import staging, writer
 from unihand_data.shards.store import Store
+from unihand_data.space import load_embodiment
+from unihand_data.space.slots import SLOTS
 
 
 @pytest.fixture
@@ -48,6 +50,15 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(tmp_path, shard, 
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         assert "Traceback" not in said
+
+
+def test_the_beginning_of_an_id_names_one_episode(tmp_path, make, clip, capsys):
+    episodes = [make.episode(f"e{i}", clip.media_id, episode_id=f"{i:032x}") for i in range(2)]
+    staging.write_part(tmp_path / "st", episodes, [clip], make.samples(episodes[0]))
+    writer.commit(tmp_path / "st", tmp_path / "out", content_hash="h", config={}, run_id="r")
+    for start, said in (("zzz", f"no episode of {tmp_path}/out begins with"), ("0", "2 episodes of")):
+        assert cli.main(["view", str(tmp_path / "out"), start]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_view_draws_the_hands_where_the_camera_sees_them(tmp_path, shard, make, clip, capsys):
@@ -148,3 +159,40 @@ def test_retry_of_an_item_that_was_not_rejected_is_refused_by_name_and_forgets_n
     assert said.out == ""
     assert cli.main(["retry", shard]) == 0
     assert "jitter: 1" in capsys.readouterr().out
+
+
+def test_embodiments_are_listed_and_one_is_printed_with_what_is_unknown(capsys):
+    assert cli.main(["embodiments"]) == 0
+    said = capsys.readouterr().out
+    assert "gr1" in said
+    assert "28 of 40 limits unknown" in said
+    assert cli.main(["embodiments", "gr1"]) == 0
+    said = capsys.readouterr().out
+    assert "unknown limits: state and action: left_arm_1..7, right_arm_1..7" in said
+    assert "no slot:" in said
+    for arguments in (["embodiments", "nobody"], ["embodiments", "--shards", "x"]):
+        assert cli.main(arguments) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_stored_values_are_held_against_the_known_limits(tmp_path, make, capsys):
+    robot = load_embodiment("so101")
+    slots = robot.slots("state")
+    bounds = np.array([robot.limits("state")[int(s)] for s in slots])
+    state = np.tile(bounds.mean(axis=1), (30, 1)).astype(np.float32)
+    state[3:5, 0] = bounds[0, 1] + 0.2
+    state[7, 1] = bounds[1, 1] + 0.2  # masked: not known, so not judged
+    mask = np.ones(state.shape, bool)
+    mask[7, 1] = False
+    episode = make.episode(
+        "r", embodiment="so101", domain="robot", hands=[], state_slots=slots, action_slots=slots, state=state,
+        action=np.tile(bounds.mean(axis=1), (30, 1)).astype(np.float32), state_mask=mask, action_mask=mask,
+    )  # fmt: skip
+    staging.write_part(tmp_path / "st", [episode], [], make.samples(episode))
+    writer.commit(tmp_path / "st", tmp_path / "out", content_hash="h", config={}, run_id="r")
+    assert cli.main(["embodiments", "so101", "--shards", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert f"state.{SLOTS[slots[0]].name}: 2 of 30 steps beyond" in said[0]
+    assert cli.main(["embodiments", "so101", "--shards", str(tmp_path / "out"), "--slack", "0.5"]) == 0
+    assert cli.main(["embodiments", "gr1", "--shards", str(tmp_path / "out")]) == 2

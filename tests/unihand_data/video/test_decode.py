@@ -124,18 +124,18 @@ def test_any_selection_is_frame_exact_with_and_without_seeks(library, videos, ki
 
 
 def test_seeks_skip_groups_of_pictures_that_hold_no_target(tmp_path, videos, monkeypatch):
-    from unihand_data.video import decode
+    from unihand_data.video.taint import Taint
 
     path = videos.write_numbers(tmp_path / "a.mp4", 600, gop=10)
     decoded = 0
-    original = decode.Taint.frame
+    original = Taint.frame
 
     def count(self, tick, corrupt):
         nonlocal decoded
         decoded += 1
         return original(self, tick, corrupt)
 
-    monkeypatch.setattr(decode.Taint, "frame", count)
+    monkeypatch.setattr(Taint, "frame", count)
     reader = open_reader(path)
     assert [videos.read_number(p) for _, _, p in reader.frames(np.array([5, 305, 595]) / 30)] == [5, 305, 595]
     reader.close()

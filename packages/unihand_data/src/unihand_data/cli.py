@@ -1,4 +1,4 @@
-"""``unihand``: look at, check, export and retry shard directories; recognise robot data.
+"""``unihand``: look at, check, export and retry shard directories; recognise robot data; list embodiments.
 
 Exit codes: 0 all is well, 1 problems were found, 2 refused, with one sentence on stderr.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 
 from unihand_data.commands.batch import batch
+from unihand_data.commands.embodiments import embodiments
 from unihand_data.commands.export import export
 from unihand_data.commands.probe import probe
 from unihand_data.commands.retry import retry
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Any] = {
     "retry": retry,
     "probe": probe,
     "batch": batch,
+    "embodiments": embodiments,
 }
 
 

@@ -57,8 +57,12 @@ def view(
 def _one(reader: ShardReader, start: str) -> str:
     found = [i for i in reader.episode_ids if i.startswith(start)]
     if len(found) != 1:
-        what = "no episode" if not found else f"{len(found)} episodes"
-        raise ShardError(f"{what} of {reader.store.url} begin with {start!r}")
+        what = (
+            f"{len(found)} episodes of {reader.store.url} begin"
+            if found
+            else f"no episode of {reader.store.url} begins"
+        )
+        raise ShardError(f"{what} with {start!r}")
     return found[0]
 
 

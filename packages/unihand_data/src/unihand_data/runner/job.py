@@ -128,7 +128,6 @@ def run_job(
             f"stopped by a fault of this machine, not of the input ({number} units met it); mend it and run the same "
             "command again to go on"
         )
-        log.error("%s: %s", name, result.message)
     elif _too_many(result, settings, 1):
         result.exit_code = EXIT_REJECT_SHARE
         reasons = ", ".join(f"{n} {r}" for r, n in result.reasons.most_common(3))
@@ -137,7 +136,6 @@ def run_job(
             f"max_reject_share = {settings.max_reject_share:.0%}; staging and ledger are kept: look at the rejects, "
             "then mend the input and retry, or raise the share and run again to go on"
         )
-        log.error("%s: %s", name, result.message)
     return result
 
 
