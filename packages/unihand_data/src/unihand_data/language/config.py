@@ -76,7 +76,7 @@ class MotionRulesSettings(Settings):
     # what a track can support (motion_trust.py)
     noise_factor: float = Field(default=3.0, ge=0)  # a change below so many times the hand's frame noise is not stated
     # of hands read out of one camera's pictures, whose systematic errors no jitter shows (docs/language.md)
-    min_confidence: float = Field(default=0.7, ge=0, le=1)  # mean of a window below which the hand is not spoken of
+    min_confidence: float = Field(default=0.45, ge=0, le=1)  # mean of a window below which the hand is not spoken of
     estimate_move_m: float = Field(default=0.03, gt=0)  # net displacement that is mentioned
     estimate_axis_m: float = Field(default=0.025, ge=0)  # component of it that is named
     estimate_turn_deg: float = Field(default=90.0, gt=0, le=360)  # wrist rotation that is mentioned
