@@ -119,7 +119,7 @@ def test_a_second_run_takes_nothing_up_again(job, mixed):
     assert len(json.loads((output / "manifest.json").read_text())["tags"]) == 1
 
 
-def test_too_many_rejects_end_the_job_with_code_3_and_keep_what_is_good(job, mixed, tmp_path):
+def test_too_many_rejects_end_the_job_with_code_3_and_keep_what_is_good(job, mixed, tmp_path, caplog):
     folder, _, _ = mixed
     bad = tmp_path / "bad"
     bad.mkdir()
@@ -129,7 +129,8 @@ def test_too_many_rejects_end_the_job_with_code_3_and_keep_what_is_good(job, mix
         bad, tmp_path / "out", "--set", "runner.max_reject_share=0.4", "--set", "runner.min_units_for_share=3"
     )
     assert ran.code == 3
-    assert "max_reject_share" in ran.out
+    assert ran.out.count("more than max_reject_share") == 1
+    assert "max_reject_share" not in ran.err + caplog.text, "said once, not again in the log"
     held = job.holds(tmp_path / "out")
     assert (held.summary["inputs"], held.summary["rejected"], held.summary["episodes"]) == (3, 3, 0)
     assert (tmp_path / "out" / "report.html").is_file()

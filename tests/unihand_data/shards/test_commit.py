@@ -224,6 +224,8 @@ def test_other_settings_are_refused_unless_a_new_version_is_asked_for(tmp_path, 
     manifest = mf.need(Store(tmp_path / "out"))
     assert [v["content_hash"] for v in manifest.versions] == ["h", "h2"]
     assert manifest.counts["episodes"] == 2
+    assert manifest.state == "committed"
+    assert manifest.run_id == manifest.tags[-1].run_id, "a committed manifest names the run of its last tag"
 
 
 def test_two_committers_do_not_work_at_once(tmp_path, staged):

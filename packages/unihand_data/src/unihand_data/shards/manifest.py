@@ -44,6 +44,7 @@ class Manifest:
     counts: rows per table, mirrored episodes apart.
     licences: licence -> {episodes, frames, shareable}, unmirrored.
     tables: table -> Lance version after the last commit; ``tags`` are all pins, oldest first.
+    run_id: while ``committing`` the run that writes; ``committed``, the run of the last tag.
     tokenizer: what counted the tokens; ``bytes/4`` is an estimate.
     language_cost: calls, tokens and money of language models over all runs; empty where none was called.
     """
