@@ -29,9 +29,11 @@ from unihand_data.shards.reader import ShardReader
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ROOT / "pipelines" / "human_video.py"
-#: one forward pass over the pictures, a camera that need not be mapped, clips of about 0.7 s
+#: one forward pass over the pictures (whose hands are less sure and are spoken of all the same), a camera that need not be
+#: mapped, clips of about 0.7 s
 FAST = [
     "hands.detect.passes=fast",
+    "language.motion.min_confidence=0.3",
     "camera.estimator=static",
     "video.segment.max_seconds=0.8",
     "video.segment.min_seconds=0.4",
@@ -237,7 +239,7 @@ def whole(recordings, tmp_path_factory) -> tuple[Path, Ran]:
 
 
 #: as the defaults, but for one pass over the pictures and short clips
-WHOLE = ["hands.detect.passes=fast", "video.segment.max_seconds=1.5"]
+WHOLE = ["hands.detect.passes=fast", "language.motion.min_confidence=0.3", "video.segment.max_seconds=1.5"]
 
 
 @pytest.fixture(scope="session")

@@ -68,9 +68,10 @@ class ClipAnnotator:
                     row.text_source = "dataset"
             words.figures |= {"narrations_of_others": float(said.other_person), "narrations_empty": float(said.empty)}
         if not words.rows and self.language.motion_rules:
+            # the describer says only what the track supports, which may be nothing: such a clip has motion and no words
             words.rows = self._describe(clip)
-        if not words.rows:
-            words.reject = Reject(Reason.NO_TEXT, "no narration, no model and nothing measured to describe")
+        elif not words.rows:
+            words.reject = Reject(Reason.NO_TEXT, "no narration, no model, and language.motion_rules is off")
             return words
         words.figures["sentences"] = float(len(words.rows))
         if self.paraphraser is not None:

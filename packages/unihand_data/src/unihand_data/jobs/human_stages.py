@@ -240,6 +240,9 @@ class AnnotateClip(HumanStage):
         if self.deferred is not None:
             self.deferred.drop(clip.clip_id)
         clip.language = words.rows
+        if not words.rows:
+            why = f"{unit.uri}: kept without words: its hands are too doubtful for any sentence (language.motion)"
+            unit.rejects.append(Reject(Reason.NO_TEXT, why, level="row"))
         clip.figures.update(words.figures)
         clip.provenance.update(words.provenance)
         return [unit]
