@@ -4,6 +4,9 @@
     values, untrusted (plain data, safe reading of foreign files) lie below all but space and shards; runner knows
     space and shards alone.
 
+    The model's rooms are network <- sequence <- inference <- interop <- training <- cli; of the data they know the space,
+    shards, recipes and the words of questions.
+
 ``ALLOWED`` has no cycle (checked), so any room can be understood, tested and moved with the rooms before it alone.
 Run by ``make lint``; prints every violation as ``file:line`` and exits with 1.
 """
@@ -42,6 +45,18 @@ ALLOWED: dict[str, set[str]] = {
     "commands": CLIPS | {"sources", "curate", "report", "runner", "jobs"},
     "cli": {"space", "shards", "values", "hands", "video", "report", "runner", "commands"},
 }
+MODEL = ROOT / "packages/beingh05_model/src/beingh05_model"
+#: the same for the model's rooms
+MODEL_ALLOWED: dict[str, set[str]] = {
+    "network": set(),
+    "sequence": {"network"},
+    "inference": {"network", "sequence"},
+    "interop": {"network", "sequence", "inference"},
+    "training": {"network", "sequence", "interop"},
+    "cli": {"network", "training"},
+}
+#: rooms of the data that the model may know
+MODEL_KNOWS = {"space", "shards", "recipe", "language"}
 # third-party libraries that only these rooms may name, at any depth
 ONLY_IN = {
     "ray": {"runner"},
@@ -108,7 +123,30 @@ def violations(package: Path = PACKAGE) -> list[str]:
     return out
 
 
+def model_violations(package: Path = MODEL) -> list[str]:
+    """The same rule for the model: its rooms depend one way, and of the data it knows what training needs."""
+    out = [f"MODEL_ALLOWED has a cycle: {' -> '.join(found)}"] if (found := cycle(MODEL_ALLOWED)) else []
+    for path in sorted(package.rglob("*.py")):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        if room in CORE:
+            continue
+        where = os.path.relpath(path, ROOT)
+        if room not in MODEL_ALLOWED:
+            out.append(f"{where}: room {room} is not in MODEL_ALLOWED of tests/check_imports.py")
+            continue
+        for line, name in imports(path):
+            top, _, rest = name.partition(".")
+            target = rest.split(".")[0]
+            if top == "beingh05_model" and target and target != room and target not in MODEL_ALLOWED[room]:
+                out.append(f"{where}:{line}: {room} must not import beingh05_model.{target}")
+            elif top == "unihand_data" and target not in CORE | MODEL_KNOWS:
+                out.append(f"{where}:{line}: the model must not import unihand_data.{target}")
+            elif top in {"ray", "lance", "lancedb"}:
+                out.append(f"{where}:{line}: {top} is not the model's")
+    return out
+
+
 if __name__ == "__main__":
-    problems = violations()
+    problems = [*violations(), *model_violations()]
     print("\n".join(problems) or "import rule: clean")
     sys.exit(bool(problems))

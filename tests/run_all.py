@@ -37,12 +37,13 @@ _BEGAN = re.compile(r"^(\S+::.*?)(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b
 
 
 def pieces(here: Path = HERE) -> list[Path]:
-    """Files of whole jobs first (they start processes and wait), then the rooms, then what lies beside folders."""
+    """The model and what else is no room of the data, then files of whole jobs (they start processes and wait), then
+    the rooms."""
     jobs = sorted((here / "pipelines").glob("test_*.py"))
     rooms = sorted(p for p in (here / "unihand_data").iterdir() if p.is_dir() and any(p.rglob("test_*.py")))
     others = sorted(p for p in here.iterdir() if p.is_dir() and p.name not in ("pipelines", "unihand_data"))
     loose = sorted([*here.glob("test_*.py"), *(here / "unihand_data").glob("test_*.py")])
-    return [*jobs, *rooms, *(p for p in others if any(p.rglob("test_*.py"))), *loose]
+    return [*(p for p in others if any(p.rglob("test_*.py"))), *jobs, *rooms, *loose]
 
 
 def run(piece: Path, arguments: Sequence[str], seconds: float) -> bool:
