@@ -66,7 +66,7 @@ class MotionRulesSettings(Settings):
     min_path_m: float = Field(default=0.06, gt=0)  # a still hand whose path is longer "moves back and forth"
     axis_share: float = Field(default=0.4, ge=0, le=1)  # of the largest component: axes that are named
     min_roll_deg: float = Field(default=25.0, gt=0, le=360)  # wrist rotation about an axis that is mentioned
-    min_closure: float = Field(default=0.15, gt=0, le=1)  # change of closure (0 open .. 1 fist) that is mentioned
+    min_closure: float = Field(default=0.1, gt=0, le=1)  # change of closure (0 open .. 1 fist) that is mentioned
     min_gap_m: float = Field(default=0.05, gt=0)  # change of the distance between the wrists that is mentioned
     #: share of a window's frames in which a hand must be valid to be spoken of
     min_valid: float = Field(default=0.6, gt=0, le=1)
