@@ -29,8 +29,8 @@ from unihand_data.shards.reader import ShardReader
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ROOT / "pipelines" / "human_video.py"
-#: one forward pass over the pictures (less sure hands, spoken of all the same), a camera that need not be mapped, clips of
-#: about 0.7 s
+#: one forward pass over the pictures (less sure hands, spoken of all the same), a camera that need not be mapped,
+#: clips of about 0.7 s
 FAST = [
     "hands.detect.passes=fast",
     "language.motion.min_confidence=0.3",
