@@ -4,8 +4,8 @@
     values, untrusted (plain data, safe reading of foreign files) lie below all but space and shards; runner knows
     space and shards alone.
 
-    The model's rooms are network <- sequence <- inference <- interop <- training <- cli; of the data they know the space,
-    shards, recipes and the words of questions.
+    The model's rooms are network <- sequence <- inference <- interop <- training <- cli; of the data they know the
+    space, shards, recipes and the words of questions.
 
 ``ALLOWED`` has no cycle (checked), so any room can be understood, tested and moved with the rooms before it alone.
 Run by ``make lint``; prints every violation as ``file:line`` and exits with 1.
