@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +92,31 @@ def test_lerobot_v3_reads_back_to_the_same_values(reader, tmp_path, make):
     names = info["features"]["action"]["names"]
     assert names[0] == "right_eef_x"
     assert len(names) == info["features"]["action"]["shape"][0] == 14
+
+
+@pytest.mark.skipif(
+    "LEROBOT_PYTHON" not in os.environ, reason="LEROBOT_PYTHON: the Python of an environment with lerobot"
+)
+def test_lerobots_own_loader_reads_the_same_values(reader, tmp_path):
+    lerobot3.export(reader, tmp_path / "out")
+    command = [os.environ["LEROBOT_PYTHON"], lerobot_reads_path(), tmp_path / "out", tmp_path / "read.npz"]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = np.load(tmp_path / "read.npz")
+    listed = pq.read_table(tmp_path / "out/meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    rows = [reader.episode(row["unihand/episode_id"]) for row in listed]  # train first, then val
+    assert (int(found["length"]), int(found["episodes"]), int(found["fps"])) == (90, 3, 30)
+    mask = np.concatenate([e.action_mask for e in rows])
+    np.testing.assert_array_equal(found["action"][mask], np.concatenate([e.action for e in rows])[mask])
+    mask = np.concatenate([e.state_mask for e in rows])
+    np.testing.assert_array_equal(found["state"][mask], np.concatenate([e.state for e in rows])[mask])
+    assert found["picture"].shape == (3, 64, 96)
+    assert found["sentences"][0] == "make tea"
+    assert found["sentences"][6] == "lift the cup"
+
+
+def lerobot_reads_path() -> Path:
+    return Path(__file__).parents[2] / "helpers" / "lerobot_reads.py"
 
 
 def test_lerobot_v3_statistics_leave_masked_values_out(reader, tmp_path):
