@@ -47,9 +47,14 @@ def settings(output, **changes):
 
 
 def run(chosen, where, world=1, *arguments):
-    """Losses of a run; every rank is a process of its own."""
+    """Step and losses of a run; every rank is a process of its own."""
+    return run_all([chosen], where, world, *arguments)[0]
+
+
+def run_all(every, where, world=1, *arguments):
+    """As :func:`run`, several runs one after the other in the same processes."""
     where.mkdir(exist_ok=True)
-    (where / "settings.json").write_text(chosen.model_dump_json())
+    (where / "settings.json").write_text(json.dumps([one.model_dump(mode="json") for one in every]))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -167,20 +172,20 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [2, 3])
-def test_every_zero_stage_gives_the_same_losses(uninterrupted, stage, tmp_path):
-    found = run(settings(tmp_path / "o", stage=stage), tmp_path, 2)
-    assert np.allclose(found["losses"], uninterrupted[0]["losses"], rtol=1e-5)
+def test_every_zero_stage_gives_the_same_losses(uninterrupted, tmp_path):
+    stages = (2, 3)
+    every = run_all([settings(tmp_path / str(stage), stage=stage) for stage in stages], tmp_path, 2)
+    for found in every:
+        assert np.allclose(found["losses"], uninterrupted[0]["losses"], rtol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 3])
-def test_a_run_that_was_cut_off_goes_on_with_the_same_samples_and_losses(uninterrupted, stage, tmp_path):
-    chosen = settings(tmp_path / "o", stage=stage)
-    run(chosen, tmp_path, 2, "5")  # a checkpoint at 3; what came after it is lost
-    rest = run(chosen, tmp_path, 2, "resume")
-    assert rest["step"] == 6
-    assert np.allclose(rest["losses"], uninterrupted[0]["losses"][3:], rtol=1e-5)
+def test_a_run_that_was_cut_off_goes_on_with_the_same_samples_and_losses(uninterrupted, tmp_path):
+    every = [settings(tmp_path / str(stage), stage=stage) for stage in (1, 3)]
+    run_all(every, tmp_path, 2, "5")  # a checkpoint at 3; what came after it is lost
+    for rest in run_all(every, tmp_path, 2, "resume"):
+        assert rest["step"] == 6
+        assert np.allclose(rest["losses"], uninterrupted[0]["losses"][3:], rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -208,13 +213,24 @@ def test_a_checkpoint_carries_what_it_was_made_from_and_loads(uninterrupted):
     assert {"loss", "flow", "text", "motion", "data_s", "forward_s", "backward_s", "update_s"} <= lines[0].keys()
 
 
+STAGES = (0, 1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def all_then_one(tmp_path_factory):
+    """Two steps on all embodiments, so that every group they have has moments; then two on one alone."""
+    folder = tmp_path_factory.mktemp("adapters")
+    model = full(mof=None, mpg=None)
+    every = [settings(folder / str(s), stage=s, steps=4, save_every=2, model=model) for s in STAGES]
+    run_all(every, folder, 1, "only-after-2")
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_training_one_robot_leaves_the_adapters_of_others_bit_for_bit(stage, tmp_path):
-    """All embodiments first, so that every group they have has moments; then one alone."""
-    chosen = settings(tmp_path / "o", stage=stage, steps=4, save_every=2, model=full(mof=None, mpg=None))
-    run(chosen, tmp_path, 1, "only-after-2")
-    states = [torch.load(tmp_path / f"o/state/step-000000{n}/adapters.pt", weights_only=True) for n in (2, 4)]
+@pytest.mark.parametrize("stage", STAGES)
+def test_training_one_robot_leaves_the_adapters_of_others_bit_for_bit(all_then_one, stage):
+    places = [all_then_one / str(stage) / f"state/step-000000{n}/adapters.pt" for n in (2, 4)]
+    states = [torch.load(place, weights_only=True) for place in places]
     own = set(ADAPTER_GROUPS) & {"right_eef_position", "right_gripper"}
     moved = set()
     for name in ADAPTER_GROUPS:

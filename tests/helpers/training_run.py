@@ -49,20 +49,23 @@ class OneRobot(Made):
 
 
 def main() -> int:
-    settings = TrainSettings.model_validate_json(Path(sys.argv[1]).read_text())
+    runs = [TrainSettings.model_validate(one) for one in json.loads(Path(sys.argv[1]).read_text())]
     resume = "resume" in sys.argv[3:]
     stop = next((int(a) for a in sys.argv[3:] if a.isdigit()), None)
     torch.set_num_threads(1)
-    torch.manual_seed(settings.seed)
-    model = BeingH(settings.model)
     words = tokenizer.small(["a cup"])
+    found = []
     with process_group():
         from torch import distributed as dist
 
-        source = OneRobot(ALL_KINDS) if "only-after-2" in sys.argv[3:] else Made()
-        done = train(settings, model, source, words, {"recipe": "made"}, resume=resume, stop_after=stop)
+        for settings in runs:
+            torch.manual_seed(settings.seed)
+            model = BeingH(settings.model)
+            source = OneRobot(ALL_KINDS) if "only-after-2" in sys.argv[3:] else Made()
+            done = train(settings, model, source, words, {"recipe": "made"}, resume=resume, stop_after=stop)
+            found.append({"step": done.step, "losses": done.losses})
         if dist.get_rank() == 0:
-            Path(sys.argv[2]).write_text(json.dumps({"step": done.step, "losses": done.losses}))
+            Path(sys.argv[2]).write_text(json.dumps(found))
     return 0
 
 
