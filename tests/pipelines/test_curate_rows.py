@@ -285,14 +285,16 @@ def starts(samples, task):
     return [s.start_frame for s in samples if s.task == task]
 
 
-def test_every_start_with_an_action_and_enough_frames_is_a_sample():
+def test_every_start_with_an_action_is_a_sample_to_the_last():
     row = row_of(hand("right"), camera=still_camera())
     samples = build_samples(row, TaskSettings(), TokenCounter())  # 0.3 s are 3 frames at 10 Hz
-    assert starts(samples, "motion_generation") == list(range(T - 3 + 1))
-    assert starts(samples, "motion_continuation") == list(range(3, T - 3 + 1))
+    assert starts(samples, "motion_generation") == list(range(T - 1))  # the last frame has no action
+    assert starts(samples, "motion_continuation") == list(range(3, T - 1))
     generation = [s for s in samples if s.task == "motion_generation"]
-    assert [s.frames_available for s in generation] == [T - t for t in range(T - 2)]
-    assert [s.history_available for s in generation] == list(range(T - 2))
+    assert [s.frames_available for s in generation] == [T - t for t in range(T - 1)]
+    assert [s.history_available for s in generation] == list(range(T - 1))
+    fewer = build_samples(row, TaskSettings(min_future_s=0.3), TokenCounter())
+    assert starts(fewer, "motion_generation") == list(range(T - 2))
     described = [s for s in samples if s.task == "motion_description"]
     assert [(s.start_frame, s.frames_available, s.language_ref) for s in described] == [(0, 6, 0), (0, 12, 1)]
     assert len({s.sample_id for s in samples}) == len(samples)
@@ -303,8 +305,8 @@ def test_no_sample_starts_in_a_gap_and_no_continuation_reaches_over_one():
     seen[[4, 5]] = False
     samples = build_samples(row_of(hand("right", valid=seen), camera=still_camera()), TaskSettings(), TokenCounter())
     # frame 3 has no action, 4 has no state, and theta's target makes 5 an action without a state
-    assert starts(samples, "motion_generation") == [0, 1, 2, 6, 7, 8, 9]
-    assert starts(samples, "motion_continuation") == [8, 9]  # active[5:8] and later; 5 has theta's target
+    assert starts(samples, "motion_generation") == [0, 1, 2, 6, 7, 8, 9, 10]
+    assert starts(samples, "motion_continuation") == [8, 9, 10]  # active[5:8] and later; 5 has theta's target
 
 
 def test_sample_ids_and_starts_do_not_hang_on_the_text():

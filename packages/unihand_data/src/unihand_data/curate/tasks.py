@@ -19,7 +19,7 @@ from unihand_data.shards.tokens import TokenCounter
 class TaskSettings(Settings):
     """Which start frames make a sample; seconds, so that they mean the same at every frame rate."""
 
-    min_future_s: float = Field(default=0.3, ge=0, le=10)  # frames after the start that a chunk can use
+    min_future_s: float = Field(default=0.0, ge=0, le=10)  # frames after the start that a chunk needs; 0: every start
     min_history_s: float = Field(default=0.3, ge=0, le=10)  # frames before the start that a continuation needs
     description: bool = True
     continuation: bool = True

@@ -34,6 +34,6 @@ class RobotSettings(Settings):
     outliers: OutlierSettings = OutlierSettings()
     idle: IdleSettings = IdleSettings()
     video: RobotVideoSettings = RobotVideoSettings()
-    tasks: TaskSettings = TaskSettings(min_future_s=0.0, description=False, continuation=False)
+    tasks: TaskSettings = TaskSettings(description=False, continuation=False)
     tokens: TokenSettings = runtime_field(TokenSettings())
     runner: RunnerSettings = runtime_field(RunnerSettings())
