@@ -10,6 +10,7 @@ from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.evidence import CheckSettings
 from unihand_data.curate.robot.rotation_evidence import fit_chain
 from unihand_data.errors import Reason, Reject
+from unihand_data.sources.robot.episode import Text
 from unihand_data.space import rotations
 
 SETTINGS = CheckSettings()
@@ -171,6 +172,38 @@ def test_the_publishers_name_of_a_column_tells_open_from_closed(arm):
     for names, verdict in ((("gripper_closedness",), "agrees"), (("gripper_open_scale",), "contradicts")):
         found = findings_of(arm, spec, texts=False, column_names={"plain": names})
         assert [f.verdict for f in found if f.check == "gripper_names"] == [verdict]
+
+
+def test_a_column_that_is_called_open_and_nothing_else_vouches_for_no_sign(arm):
+    told = {f.check: f for f in findings_of(arm, unnamed(arm), texts=False, column_names={"plain": ("gripper_open",)})}
+    assert told["gripper_names"].verdict == "not_checked"
+    assert told["gripper_names"].text.endswith("named open, absolute sign by its name only")
+    assert told["gripper_absolute"].verdict == "not_checked"
+    assert "named open, absolute sign by its name only" in told["gripper_absolute"].text
+    told = {f.check: f for f in findings_of(arm, unnamed(arm), column_names={"plain": ("gripper_open",)})}
+    assert told["gripper_absolute"].verdict == "agrees", "the sentences vouch for it, not the name"
+    assert "agrees by gripper_segments" in told["gripper_absolute"].text
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Pick the lego brick into the bin",
+        "Grasp the cube and move it to the plate",
+        "Pick up the cube, then transfer it to the box",
+    ],
+)
+def test_a_sentence_about_a_whole_task_says_nothing_about_how_its_gripper_ends(arm, sentence):
+    """The gripper rests closed, opens, grasps, lets go and ends open: its sign is right, no set is refused."""
+    spec, pairs = unnamed(arm), []
+    for seed in range(12):
+        episode = arm.episode(seed)
+        steps = len(episode.columns["gap"])
+        rests = np.repeat([0.0, 0.08, 0.02, 0.08], -(-steps // 4))[:steps, None]
+        episode.columns["plain"], episode.texts = rests, [Text(sentence)]
+        pairs.append((episode, convert(episode, spec)))
+    told = [f for f in check_set(spec, pairs, SETTINGS) if f.check == "gripper_segments"]
+    assert [(f.verdict, f.text) for f in told] == [("not_checked", NOTHING["gripper_segments"])]
 
 
 def test_a_documented_opening_at_the_start_tells_open_from_closed(arm):

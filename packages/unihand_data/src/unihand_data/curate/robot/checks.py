@@ -33,7 +33,7 @@ NOTHING: dict[str, str] = {
     "gripper_absolute": "the rows have no gripper",
     "finger_gap": "no finger positions beside a gripper",
     "gripper_names": "no name of a gripper's column says which way it counts",
-    "gripper_segments": "no sentence about a grasp or a release in which a gripper moves",
+    "gripper_segments": "no sentence of a grasp or a release (below the level of a task) in which a gripper moves",
     "gripper_start": "the file names nobody who says that episodes begin with an open gripper",
     "commanded_motion": "no trusted command of an end effector beside its pose",
     "commanded_joints": "no trusted command of arm joints beside their state",

@@ -2,7 +2,8 @@
 
 Command against state shows the *relative* sign alone: where both are exchanged they still agree. The absolute sign
 needs something that knows open from closed by itself: the distance of the fingers, the publisher's own name of the
-column, a sentence about a grasp or a release and what the gripper did meanwhile, or a documented opening at the start.
+column, a sentence about one step of a task (a grasp, a release) and what the gripper did meanwhile, or a documented
+opening at the start. A column called open or closed alone is no evidence for, only against: names mislead.
 Where none of these is there, the absolute sign is told as unverified.
 
 Legend: T steps of an episode.
@@ -26,6 +27,9 @@ Pairs = Sequence[tuple[RobotEpisode, RobotMotion]]
 #: words in a column's name by which more is wider, or more is closed
 _WIDER = {"open", "opened", "opening", "openness", "width", "gap", "aperture", "apart"}
 _CLOSER = {"close", "closed", "closing", "closedness", "closure"}
+#: of them those that may as well name a device, an act or a flag as a quantity that grows with it
+_STATES = {"open", "opened", "close", "closed"}
+_BY_NAME = "named {}, absolute sign by its name only"
 #: words of sentences during which a gripper closes on something, or lets go of it
 _GRASPS = re.compile(r"\b(pick(s|ed|ing)?|grasp(s|ed|ing)?|grab(s|bed|bing)?|grip(s|ped|ping)?)\b", re.IGNORECASE)
 _RELEASES = re.compile(r"\b(plac(e|es|ed|ing)|put(s|ting)?|releas(e|es|ed|ing)|drop(s|ped|ping)?)\b", re.IGNORECASE)
@@ -154,19 +158,24 @@ def _names(side: str, spec: RobotSpec, names: Mapping[str, Sequence[str]]) -> It
             text = f"{kind}: the column is called {' '.join([*features, *columns][:3])}, the file says that more is "
             text += "wider" if declared else "closed"
             verdict: Verdict = "agrees" if declared == bool(wider) else "contradicts"
+            if verdict == "agrees" and wider | closer <= _STATES:
+                named = _BY_NAME.format(*sorted(wider | closer))
+                verdict, text = "not_checked", f"{text}: {named}"
             yield kind, Finding("gripper_names", verdict, text, f"{kind} range of the {side} gripper")
 
 
 def _segments(side: str, pairs: Pairs, s: CheckSettings) -> Finding | None:
-    """Openings at both ends of sentences about a grasp (it ends closed on something) or, below the level of a task, a
-    release (it ends open)."""
+    """Opening at both ends of sentences below the level of a task: about a grasp (it ends closed on something) or about
+    a release (it ends open). A task's sentence is about the whole episode, whose gripper may rest closed and end open
+    whatever it grasped in between."""
     votes = []
     for episode, m in pairs:
         opening = _opening(m, side)
         for text in episode.texts:
             grasp, release = bool(_GRASPS.search(text.text)), bool(_RELEASES.search(text.text))
             stop = len(m.times) if text.stop is None else min(text.stop, len(m.times))
-            if opening is None or grasp == release or (release and text.level == "task") or stop - text.start < 4:
+            whole = text.level == "task" or (text.start == 0 and stop == len(m.times))
+            if opening is None or grasp == release or whole or stop - text.start < 4:
                 continue
             span = opening[text.start : stop]
             edge = max(1, len(span) // 10)
