@@ -101,6 +101,16 @@ def test_robots_of_one_type_are_told_apart_by_the_name_of_the_set(tmp_path):
     assert found == {"AgiBot-g1_put_away": ["robocoin_agibot_g1"], "Tianqin_A2_put_away": ["robocoin_tianqing_a2"]}
 
 
+def test_a_data_set_that_maps_a_gripper_alone_is_capped_and_the_table_says_so():
+    from unihand_data.sources.robot.spec import load_spec, spec_names
+    from unihand_data.sources.robot.table import gripper_alone, markdown
+
+    alone = [s for s in map(load_spec, spec_names()) if gripper_alone(s)]
+    assert {s.name for s in alone} >= {"oxe_nyu_door", "oxe_cmu_stretch", "oxe_imperial_wrist", "so101_normalised"}
+    assert {s.name: s.max_weight for s in alone} == {s.name: 0.01 for s in alone}
+    assert markdown().count("gripper alone |") == len(alone)
+
+
 def test_the_table_in_the_docs_is_the_one_the_yaml_files_give():
     from unihand_data.sources.robot.table import written
 

@@ -11,8 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from unihand_data.sources.robot.spec import load_spec, spec_names
+from unihand_data.sources.robot.spec import RobotSpec, load_spec, spec_names
 from unihand_data.sources.table import table, tried
+from unihand_data.space.embodiment import VectorKind
 from unihand_data.space.tables import table1, table2
 
 START, STOP = (
@@ -38,9 +39,17 @@ def markdown() -> str:
         s = load_spec(name)
         rate = f"{s.rate_hz:g}" if s.rate_hz else "the file's"
         leaves = "yes" if s.shareable else "no"
-        cells = (s.title, f"`{s.name}`", s.embodiment, s.container, rate, s.licence, leaves, s.origin)
+        robot = f"{s.embodiment}, gripper alone" if gripper_alone(s) else s.embodiment
+        cells = (s.title, f"`{s.name}`", robot, s.container, rate, s.licence, leaves, s.origin)
         rows.append((*cells, *tried(s.tried)))
     return table(HEADER, rows)
+
+
+def gripper_alone(spec: RobotSpec) -> bool:
+    """Whether the file maps nothing but grippers, in state and in action."""
+    kinds: tuple[VectorKind, VectorKind] = ("state", "action")
+    slots = [n for kind in kinds for block in spec.layout_of_rows.blocks(kind) for n in block.slot_names or ()]
+    return bool(slots) and all(n.endswith("_gripper") for n in slots)
 
 
 def reached() -> dict[str, list[str]]:
