@@ -36,15 +36,16 @@ def starts(recipe, folder, task: str) -> list[int]:
     st.integers(0, 10**6),
 )  # fmt: skip
 @running(max_examples=80, deadline=None)
-def test_a_start_frame_is_idle_exactly_when_its_whole_chunk_lies_in_one_span(steps, spans, chunk, seed):
+def test_a_start_frame_is_idle_when_its_whole_chunk_lies_in_one_span_and_the_row_moves_again(steps, spans, chunk, seed):
     gaps = np.random.default_rng(seed).choice([0.1, 0.1, 0.1, 0.7], steps)  # a clock with holes
     times = np.cumsum(gaps) - gaps[0]
     end = times[-1] + 0.1
     runs = idle_starts(times, end, [a for a, _ in spans], [a + long for a, long in spans], chunk)
     got = {f for first, stop in runs for f in range(first, stop)}
+    rest = min((a for a, long in spans if a + long >= end - 1e-6), default=np.inf)
     for frame, t in enumerate(times):
-        inside = any(a - 1e-6 <= t and min(t + chunk, end) <= a + long + 1e-6 for a, long in spans)
-        assert (frame in got) == inside
+        inside = any(a - 1e-6 <= t and t + chunk <= a + long + 1e-6 for a, long in spans)
+        assert (frame in got) == (inside and t < rest - 1e-6)
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(runs))
 
 
@@ -65,36 +66,38 @@ def paused(make, tmp_path_factory):
     return make.write(tmp_path_factory.mktemp("paused") / "d", rows)
 
 
-def test_idle_samples_are_skipped_counted_and_still_there_when_they_are_wanted(paused, tmp_path):
-    quiet = {*range(20, 41), *range(80, 99)}  # chunks of 1 s inside a span; at the end what is left of the row
-    skipped = recipe_of(paused, tmp_path, robot_frame_share=None)
-    kept = recipe_of(paused, tmp_path, robot_frame_share=None, idle={"rule": "keep"})
+def test_idle_samples_are_kept_unless_they_are_not_wanted_and_the_stop_at_the_end_always_is(paused, tmp_path):
+    quiet = {*range(20, 41)}  # chunks of 1 s inside the first span; the last second is how the episode stops
+    skipped = recipe_of(paused, tmp_path, robot_frame_share=None, idle={"rule": "skip"})
+    kept = recipe_of(paused, tmp_path, robot_frame_share=None)
     for task, first in (("motion_generation", 0), ("motion_continuation", 4)):
         whole = list(range(first, 99))
         assert starts(kept, tmp_path, task) == sorted(whole * 2)
         assert starts(skipped, tmp_path, task) == sorted(whole + [f for f in whole if f not in quiet])
     assert skipped["left_out"]["samples"] == {"idle": 2 * len(quiet)}
     assert kept["left_out"]["samples"] == {}
-    assert skipped["totals"]["robot_frames"]["idle_share"] == pytest.approx(41 / 200)  # the last start has no sample
+    assert skipped["totals"]["robot_frames"]["idle_share"] == pytest.approx(21 / 200)
     assert kept["totals"]["robot_frames"]["idle_share"] == 0
-    assert skipped["totals"]["robot_frames"]["kept_share"] == pytest.approx(159 / 200)
+    assert skipped["totals"]["robot_frames"]["kept_share"] == pytest.approx(179 / 200)
     assert sum(s["samples"] for s in skipped["strata"] if s["task"] == "motion_description") == 2
 
 
 def test_idle_samples_can_be_drawn_less_often(paused, tmp_path):
     some = recipe_of(paused, tmp_path, robot_frame_share=None, idle={"rule": "downweight", "weight": 0.3})
-    assert some["left_out"]["samples"]["idle"] == pytest.approx(0.7 * 80, abs=4)
+    assert some["left_out"]["samples"]["idle"] == pytest.approx(0.7 * 42, abs=4)
     fewer = recipe_of(paused, tmp_path, robot_frame_share=None, idle={"rule": "downweight", "weight": 0.1})
     assert set(starts(fewer, tmp_path, "motion_generation")) <= set(starts(some, tmp_path, "motion_generation"))
 
 
 def test_a_shorter_chunk_finds_more_idle_starts(paused, tmp_path):
-    long, short = (recipe_of(paused, tmp_path, robot_frame_share=None, idle={"chunk_s": s}) for s in (1.5, 0.5))
+    long, short = (
+        recipe_of(paused, tmp_path, robot_frame_share=None, idle={"rule": "skip", "chunk_s": s}) for s in (1.5, 0.5)
+    )
     assert long["left_out"]["samples"]["idle"] < short["left_out"]["samples"]["idle"]
 
 
 def test_the_share_of_frames_is_of_all_of_them_and_is_taken_from_those_at_which_something_happens(paused, tmp_path):
-    frames = recipe_of(paused, tmp_path, floor_hz=1.0)["totals"]["robot_frames"]
+    frames = recipe_of(paused, tmp_path, floor_hz=1.0, idle={"rule": "skip"})["totals"]["robot_frames"]
     assert frames["kept_share"] == pytest.approx(0.3, abs=0.02)
     assert solve({20.0: 50.0}, 0.3, 1.0, 100.0).kept(20.0) == pytest.approx(0.6)
     whole = solve({20.0: 20.0}, 0.3, 1.0, 100.0)  # fewer are there than were wanted

@@ -1,4 +1,5 @@
-"""Start frames at which nothing happens: those whose action chunk lies whole inside an idle span of their row.
+"""Start frames at which nothing happens: those whose action chunk lies whole inside an idle span of their row, unless
+the row ends with that span: there the chunk shows that a task is done, and a policy learns to stop from nothing else.
 
 The robot job marks idle and no-op stretches as events of kind ``idle`` and leaves every frame where it is
 (docs/robot_manipulation.md); what is done about them is the recipe's decision. Spans are compared with the row's own
@@ -72,8 +73,8 @@ class Spans:
 
 
 def idle_frames(spans: Spans, directory: ShardDir, first_row: int, chunk_s: float) -> IdleFrames:
-    """Start frames of one directory whose chunk of ``chunk_s`` seconds (or what is left of the row) is idle; the clocks
-    of the rows that have spans are read, a few hundred at a time. ``first_row`` is what its rows are counted from."""
+    """Start frames of one directory whose chunk of ``chunk_s`` seconds is idle; the clocks of the rows that have spans
+    are read, a few hundred at a time. ``first_row`` is what its rows are counted from."""
     row = np.concatenate(spans.row) if spans.row else np.zeros(0, np.int64)
     if not len(row):
         return IdleFrames()
@@ -96,17 +97,18 @@ def idle_frames(spans: Spans, directory: ShardDir, first_row: int, chunk_s: floa
 def idle_starts(
     times: np.ndarray, end: float, t0: Sequence[float] | np.ndarray, t1: Sequence[float] | np.ndarray, chunk_s: float
 ) -> list[tuple[int, int]]:
-    """Runs (first, stop) of start frames, increasing and disjoint.
+    """Runs (first, stop) of start frames, increasing and disjoint; none in spans that reach ``end``, nor in what
+    another span shares with those.
 
     Args:
         times: (T,) s. end: of the row's last frame (its time and a period), s. t0, t1: (K,) of its idle spans.
     """
     runs: list[tuple[int, int]] = []
+    last = min((float(a) for a, b in zip(t0, t1) if b >= end - CLOSE), default=np.inf)
+    rest = int(np.searchsorted(times, last - CLOSE))  # from here on the row stands still for good
     for begin, finish in sorted(zip(map(float, t0), map(float, t1))):
         first = int(np.searchsorted(times, begin - CLOSE))
-        stop = int(np.searchsorted(times, finish - chunk_s + CLOSE, side="right"))
-        if finish >= end - CLOSE:  # there the chunk is what is left of the row
-            stop = len(times)
+        stop = min(rest, int(np.searchsorted(times, finish - chunk_s + CLOSE, side="right")))
         if runs:
             first = max(first, runs[-1][1])  # spans of two sources may overlap
         if stop > first:

@@ -68,10 +68,11 @@ class Duplicates(Settings):
 
 
 class Idle(Settings):
-    """Start frames whose action chunk lies whole inside an idle span (events of kind ``idle``) of their row."""
+    """Start frames whose action chunk lies whole inside an idle span (events of kind ``idle``) of their row, but for
+    the span that a row ends with. The contract selects by rate alone, so by default all are kept."""
 
     rule: Literal["skip", "downweight", "keep"] = Field(
-        default="skip", description="skip: none is drawn; downweight: `weight` of those that would be; keep: all"
+        default="keep", description="keep: all; skip: none is drawn; downweight: `weight` of those that would be"
     )
     weight: float = Field(default=0.25, gt=0, lt=1, description="part that `downweight` draws, by hash")
     chunk_s: float = Field(default=1.0, gt=0, description="seconds of action that a start frame is judged by")
