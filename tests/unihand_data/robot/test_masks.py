@@ -14,10 +14,13 @@ HZ, STEPS = 20.0, 100
 MOVES = [s.index for s in SLOTS if s.kind not in ("reserved", "shape")]
 
 
-def motion(state: dict[str, np.ndarray] | None = None, action: dict[str, np.ndarray] | None = None) -> RobotMotion:
-    """A robot of these slots alone, everything known."""
+def motion(
+    state: dict[str, np.ndarray] | None = None, action: dict[str, np.ndarray] | None = None, arm: bool = False
+) -> RobotMotion:
+    """A robot of these slots alone, everything known; ``arm``: and of a right arm at rest."""
     parts = []
-    for given in (state or {}, action or {}):
+    rest = {f"right_arm_{k}": np.zeros(STEPS) for k in range(1, 8)} if arm else {}
+    for given in ({**rest, **(state or {})}, action or {}):
         slots = sorted(slot_index(name) for name in given)
         values = np.stack([given[SLOTS[s].name] for s in slots], axis=1) if slots else np.zeros((STEPS, 0))
         parts.append((values.astype(float), np.ones(values.shape, bool), np.array(slots, np.int16)))
@@ -48,22 +51,22 @@ def test_a_robot_that_moves_any_slot_is_not_idle_while_it_does(slot):
     if velocity:
         still = (np.arange(STEPS) < 40) | (np.arange(STEPS) > 60)
         slow, fast = ({name: np.where(still, 0.0, k * limit)} for k in (0.5, 3.0))
-    assert [(e.t0, e.t1) for e in idle_spans(motion(state=slow), IdleSettings())] == [(0.0, STEPS / HZ)]
-    spans = idle_spans(motion(state=fast), IdleSettings())
+    assert [(e.t0, e.t1) for e in idle_spans(motion(slow, arm=True), IdleSettings())] == [(0.0, STEPS / HZ)]
+    spans = idle_spans(motion(fast, arm=True), IdleSettings())
     assert len(spans) == 2
     assert spans[0].t1 == pytest.approx(2.0, abs=0.2)
     assert spans[1].t0 == pytest.approx(3.0, abs=0.2)
     if not SLOTS[slot].state_only and not velocity and "_eef_" not in SLOTS[slot].group:
-        assert len(idle_spans(motion(action=fast), IdleSettings())) == 2, "a command that moves is no rest"
+        assert len(idle_spans(motion(None, fast, arm=True), IdleSettings())) == 2, "a command that moves is no rest"
 
 
 def test_one_count_of_a_sensor_back_and_forth_is_no_motion():
     count = 0.01 * (np.arange(STEPS) % 2)
-    assert len(idle_spans(motion(state={"head_yaw": count}), IdleSettings())) == 1
+    assert len(idle_spans(motion({"head_yaw": count}, arm=True), IdleSettings())) == 1
 
 
 def test_steps_of_which_nothing_is_known_are_not_idle():
-    robot = motion(state={"head_yaw": np.zeros(STEPS)})
+    robot = motion({"head_yaw": np.zeros(STEPS)}, arm=True)
     robot.state_mask[30:70] = False
     spans = idle_spans(robot, IdleSettings())
     assert [(e.t0, e.t1) for e in spans] == [(0.0, pytest.approx(1.45)), (3.5, 5.0)]
@@ -117,9 +120,44 @@ def test_a_command_may_switch_in_one_step_but_lies_within_its_range(name, closed
 
 def test_a_lasting_change_masks_the_step_and_neither_sample():
     robot = motion(*2 * [{"lift": np.where(np.arange(STEPS) < 50, 0.0, 0.5)}])
-    assert mask_outliers(robot, OutlierSettings())["outliers.lift"] == 1
+    assert mask_outliers(robot, OutlierSettings())["outliers.lift"] == 2
     assert robot.state_mask.all()
-    assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [49]
+    assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [49, 50]  # what happened, and what was asked for
+
+
+@pytest.mark.parametrize("at", [0, 30, STEPS - 1])
+def test_a_command_that_is_wrong_once_is_masked_and_no_other(at):
+    command = np.zeros(STEPS)
+    command[at] = 3.0
+    robot = motion({"right_arm_2": np.zeros(STEPS)}, {"right_arm_2": command})
+    mask_outliers(robot, OutlierSettings())
+    assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [at]
+
+
+def test_a_lasting_jump_of_the_command_is_charged_to_the_step_that_asks_for_it():
+    command = np.where(np.arange(STEPS) < 30, 0.0, 1.0)
+    robot = motion({"right_arm_2": np.zeros(STEPS)}, {"right_arm_2": command})
+    mask_outliers(robot, OutlierSettings())
+    assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [30]
+
+
+def test_shaking_fast_is_no_rest():
+    robot = motion({"right_arm_3": 0.1 * np.sin(2 * np.pi * 5 * np.arange(STEPS) / HZ + 0.3)}, arm=True)
+    assert idle_spans(robot, IdleSettings()) == []
+
+
+def test_a_column_without_a_slot_moves_too():
+    robot = motion({}, arm=True)
+    robot.raw_extra = {"state.gripper": np.clip((np.arange(STEPS) / HZ - 2.0), 0, 1)[:, None] * 57.0}
+    spans = idle_spans(robot, IdleSettings())
+    assert [e.t0 for e in spans] == [0.0, pytest.approx(3.0, abs=0.3)]
+    assert spans[0].t1 == pytest.approx(2.0, abs=0.3)
+    robot.raw_extra = {"state.constant": np.full((STEPS, 1), 7.0), "derived.clock": np.arange(STEPS)[:, None]}
+    assert len(idle_spans(robot, IdleSettings())) == 1
+
+
+def test_of_a_robot_that_maps_only_a_gripper_nobody_knows_whether_it_rests():
+    assert idle_spans(motion({"right_gripper": np.ones(STEPS)}), IdleSettings()) == []
 
 
 def test_an_impossible_command_masks_position_and_rotation_of_its_step(arm):

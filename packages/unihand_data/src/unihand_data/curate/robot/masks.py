@@ -55,8 +55,17 @@ class IdleSettings(Settings):
     lift: float = Field(default=0.005, gt=0)  # m/s
     base: float = Field(default=0.01, gt=0)  # m/s, position and velocity
     base_turn: float = Field(default=0.02, gt=0)  # rad/s
+    jerk: float = Field(default=15.0, ge=1)  # times the limit, at which a single step is motion
+    unmapped: float = Field(default=0.05, gt=0, le=1)  # of its range within smooth_s: a column that has no slot
 
 
+#: slots of arms, end effectors and bases: without one of them nothing tells whether the robot moves
+_BODY = [
+    slot
+    for name, group in GROUPS.items()
+    if name.endswith(("_eef_position", "_eef_rotation", "_arm")) or name.startswith("base_")
+    for slot in group.slots
+]
 #: kinds whose command may switch in one step -> setting that bounds the value
 _BOUNDED = {"gripper": "gripper", "finger": "finger_target"}
 #: slots of one displacement: half of one is none, so they are masked together
@@ -68,17 +77,18 @@ _WHOLE = [
 def mask_outliers(motion: RobotMotion, settings: OutlierSettings) -> dict[str, float]:
     """Masks, in place, the slots whose step is an outlier.
 
-    The action of step t is masked where the way from t to t + 1, commanded or realised, is too fast, position and
-    rotation of one end effector together. A state is masked where it is itself the wrong sample: too fast a step away
-    from every neighbour it has. The state-only slots (base position, finger positions) have no action; there both ends
-    of the step are masked, because which of them is wrong nothing tells.
+    The action of step t is masked where the way from t to t + 1, realised, or the way that it commands is too fast,
+    position and rotation of one end effector together. Of an absolute target that lies far from both its neighbours
+    that one is masked, not the way back from it. A state is masked where it is itself the wrong sample: too fast a
+    step away from every neighbour it has. The state-only slots (base position, finger positions) have no action; there
+    both ends of the step are masked, because which of them is wrong nothing tells.
 
     Returns:
         ``outlier_steps``: steps that lost a slot, and ``outliers.<slot name>``: steps it lost, where there are any.
     """
     real, told = np.abs(speeds.realised(motion)), np.abs(speeds.commanded(motion))
-    wrong = np.zeros(real.shape, bool)  # of the step from t to t + 1
-    away = np.zeros(real.shape, bool)  # of the same, as realised alone
+    far = np.zeros(real.shape, bool)  # of the action of t, as commanded
+    away = np.zeros(real.shape, bool)  # of the step from t to t + 1, as realised
     for slot, kind in KIND_OF.items():
         if kind == "gripper":
             continue
@@ -89,14 +99,17 @@ def mask_outliers(motion: RobotMotion, settings: OutlierSettings) -> dict[str, f
         middle = float(np.median(known))
         floor, ceiling = getattr(settings, kind)
         limit = min(max(middle + settings.spread * float(np.median(np.abs(known - middle))), floor), ceiling)
-        wrong[:, slot] = np.nan_to_num(seen) > limit
+        if kind not in _BOUNDED:
+            far[:, slot] = np.nan_to_num(told[:, slot]) > limit
         away[:, slot] = np.nan_to_num(real[:, slot]) > limit
     bad_state = _lonely(away)
     velocity = [s for s in KIND_OF if SLOTS[s].kind == "velocity"]
     bad_state[:, velocity] = away[:, velocity]  # a velocity is wrong by itself, not by the way to the next
     only_state = [s for s in KIND_OF if SLOTS[s].state_only]
     bad_state[:, only_state] |= away[:, only_state] | np.roll(away[:, only_state], 1, axis=0)
-    bad_action = wrong
+    targets = speeds.absolute()
+    far[:, targets] = _spikes(far[:, targets], np.isnan(told[0, targets]))
+    bad_action = away | far
     for values, slots, bad in (
         (motion.state, motion.state_slots, bad_state),
         (motion.action, motion.action_slots, bad_action),
@@ -134,12 +147,29 @@ def _lonely(away: np.ndarray) -> np.ndarray:
     return before & after
 
 
-def idle_spans(motion: RobotMotion, settings: IdleSettings) -> list[EventRow]:
-    """Spans in which no slot moves, in state or in action, as events; frames stay where they are.
+def _spikes(far: np.ndarray, unknown_start: np.ndarray) -> np.ndarray:
+    """(T, n) targets that are wrong: far from the one before, and not merely the way back from a spike.
 
-    A step of which nothing is known is not idle. Speeds are averaged with their sign over ``smooth_s``: one count of a
-    sensor back and forth is no motion.
+    Args:
+        far: (T, n) the way from the target before is too fast. unknown_start: (n,) of the first nothing is known.
     """
+    into = far.copy()
+    into[0] |= unknown_start & np.concatenate([far[1:2], np.zeros_like(far[:1])])[0]
+    spike = into & np.concatenate([into[1:], np.zeros_like(into[:1])])
+    back = np.concatenate([np.zeros_like(spike[:1]), spike[:-1]])
+    return into & ~(back & ~spike)
+
+
+def idle_spans(motion: RobotMotion, settings: IdleSettings) -> list[EventRow]:
+    """Spans in which nothing moves, in state or in action, mapped or not, as events; frames stay where they are.
+
+    Speeds are averaged with their sign over ``smooth_s``, so that one count of a sensor back and forth is no motion; a
+    speed of ``jerk`` times the limit is motion whatever comes after it (shaking, whisking). Columns without a slot move
+    where they change by ``unmapped`` of their range within ``smooth_s``. A step of which nothing is known is not idle,
+    and where neither an arm nor an end effector nor a base has a slot nothing is known of the robot: no spans.
+    """
+    if not set(_BODY) & {*motion.state_slots.tolist(), *motion.action_slots.tolist()}:
+        return []
     limits = np.full(N_SLOTS, np.inf)
     for slot, kind in KIND_OF.items():
         limits[slot] = getattr(settings, kind)
@@ -149,8 +179,10 @@ def idle_spans(motion: RobotMotion, settings: IdleSettings) -> list[EventRow]:
     for speed in (speeds.realised(motion), speeds.commanded(motion)):
         seen = np.isfinite(speed) & np.isfinite(limits)
         known |= seen.any(axis=1)
-        mean = _moving_sum(np.where(seen, speed, 0.0), width) / np.maximum(_moving_sum(seen.astype(float), width), 1)
-        moving |= (np.abs(mean) > limits).any(axis=1)
+        plain = np.where(seen, speed, 0.0)
+        mean = _moving_sum(plain, width) / np.maximum(_moving_sum(seen.astype(float), width), 1)
+        moving |= (np.abs(mean) > limits).any(axis=1) | (np.abs(plain) > settings.jerk * limits).any(axis=1)
+    moving |= _unmapped_moves(motion, width, settings.unmapped)
     if steps > 1 and not known[-1]:  # the last step has no successor: it is like the one before
         known[-1], moving[-1] = known[-2], moving[-2]
     moving |= ~known
@@ -162,6 +194,20 @@ def idle_spans(motion: RobotMotion, settings: IdleSettings) -> list[EventRow]:
         if t1 - t0 >= settings.min_s:
             spans.append(EventRow(t0, t1, "idle", "motion"))
     return spans
+
+
+def _unmapped_moves(motion: RobotMotion, width: int, share: float) -> np.ndarray:
+    """(T,) bool: a column that has no slot changes by more than ``share`` of its range within ``width`` steps."""
+    out = np.zeros(len(motion.times), bool)
+    for name, values in motion.raw_extra.items():
+        if name.startswith("derived."):
+            continue
+        x = np.nan_to_num(np.asarray(values, float).reshape(len(out), -1))
+        change = np.abs(x[width:] - x[:-width]) if len(x) > width else np.zeros((0, x.shape[1]))
+        moved = (change > share * np.ptp(x, axis=0)).any(axis=1) if len(change) else np.zeros(0, bool)
+        for at in np.flatnonzero(moved):
+            out[at : at + width + 1] = True
+    return out
 
 
 def _moving_sum(x: np.ndarray, width: int) -> np.ndarray:

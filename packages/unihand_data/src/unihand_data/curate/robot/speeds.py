@@ -58,15 +58,21 @@ def realised(motion: RobotMotion) -> np.ndarray:
 
 
 def commanded(motion: RobotMotion) -> np.ndarray:
-    """(T, 200) signed speed that the action asks for: a displacement by the rate, a velocity as it is, of absolute
-    targets the way from one to the next; NaN where masked or absent."""
+    """(T, 200) signed speed that the action of step t asks for: a displacement by the rate, a velocity as it is, of
+    absolute targets the way from the one before (the first: from the state); NaN where masked or absent."""
     action, known = _dense(motion.action, motion.action_mask, motion.action_slots)
     action = np.where(known, action, np.nan)
-    out = np.full_like(action, np.nan)
-    out[:-1] = np.diff(action, axis=0) * motion.rate_hz
+    state, there = _dense(motion.state[:1], motion.state_mask[:1], motion.state_slots)
+    before = np.concatenate([np.where(there, state, np.nan), action[:-1]])
+    out = (action - before) * motion.rate_hz
     out[:, _EEF] = action[:, _EEF] * motion.rate_hz
     out[:, _VELOCITY] = action[:, _VELOCITY]
     return out
+
+
+def absolute() -> list[int]:
+    """Slots whose actions are absolute targets."""
+    return [slot for slot in KIND_OF if slot not in _EEF and slot not in _VELOCITY]
 
 
 def _dense(values: np.ndarray, mask: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
