@@ -216,14 +216,18 @@ def test_a_common_motion_does_not_empty_a_data_set(make, tmp_path):
     assert "resemble each other in groups of more than 64" in " ".join(found["notes"])
 
 
-def test_a_question_that_a_held_out_conversation_asks_is_not_trained_on(make, tmp_path):
-    a = make.picture(1)
+def test_no_question_and_no_picture_of_a_held_out_conversation_is_trained_on(make, tmp_path):
+    a, b = make.picture(1), make.picture(2)
     talks = [make.talk("1", a, "what is it?", split="test", source="x"), make.talk("2", a, "What is it", source="y"),
-             make.talk("3", a, "where?", source="y")]  # fmt: skip
-    for inputs in ([0, 1, 2], [2, 1, 0]):
+             make.talk("3", a, "where?", source="y"), make.talk("4", b, "where?", source="y")]  # fmt: skip
+    for inputs in ([0, 1, 2, 3], [3, 2, 1, 0]):
         folder = tmp_path / "-".join(map(str, inputs))
-        directory = make.write(folder, (), [talks[i] for i in inputs], [a])
-        assert recipe_of([directory], tmp_path / "r")["left_out"]["rows"] == {"split": 1, "held_out_copy": 1}
+        directory = make.write(folder, (), [talks[i] for i in inputs], [a, b])
+        assert recipe_of([directory], tmp_path / "r")["left_out"]["rows"] == {"split": 1, "held_out_copy": 2}
+    first = make.write(tmp_path / "first", (), talks[:1], [a])
+    second = make.write(tmp_path / "second", (), talks[2:], [a, b])
+    for inputs in ([first, second], [second, first]):
+        assert recipe_of(inputs, tmp_path / "r2")["left_out"]["rows"] == {"split": 1, "held_out_copy": 1}
 
 
 def test_signatures_of_another_version_are_told_and_damaged_ones_refused(make, tmp_path):

@@ -49,15 +49,16 @@ def mark_duplicates(rows: Rows, settings: Duplicates) -> None:
 
 
 def held_out(rows: Rows, exact: Pairs, near: Pairs, settings: Duplicates) -> np.ndarray:
-    """(R,) bool: rows whose group has a member in val or test. Over all rows, those that are out already too."""
+    """(R,) bool: rows whose group has a member in val or test, and conversations that ask a question or show a picture
+    of one there. Over all rows, those that are out already too."""
     held = rows.split != "train"
     out = np.zeros(len(held), bool)
     motion = np.flatnonzero(rows.column("domain") != "vision_text") if len(held) else np.zeros(0, np.int64)
     if held[motion].any():
         out[motion] = _groups_held_out(rows, motion, held, exact, near, settings)
-    asked, askers = rows.questions
-    if len(asked) and held[askers].any():
-        out[askers[np.isin(asked, asked[held[askers]])]] = True
+    for what, whose in (rows.questions, rows.pictures):
+        if len(what) and held[whose].any():
+            out[whose[np.isin(what, what[held[whose]])]] = True
     return out & ~held
 
 

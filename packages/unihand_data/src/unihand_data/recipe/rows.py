@@ -71,6 +71,7 @@ class Rows:
     unsaid: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     questions: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.zeros(0, "u8"), np.zeros(0, np.int64)))
+    pictures: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.zeros(0, "u8"), np.zeros(0, np.int64)))
     left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
 
     def column(self, name: str) -> np.ndarray:
@@ -232,6 +233,7 @@ class _Collect:
         flat: dict[str, Any] = {n: joined(n, real if n in ("rate_hz", "hours") else whole) for n in names} | {
             n: joined(n, e) for n, e in empty.items()
         }
+        shown, showers = np.zeros(0, "u8"), whole
         if self.shown:  # corpora of different licences share pictures: what one row may not take away, no row takes
             shown, showers = np.concatenate(self.shown), np.concatenate(self.showers)
             flat["shareable"][showers[np.isin(shown, shown[np.concatenate(self.locked)])]] = False
@@ -242,7 +244,7 @@ class _Collect:
             lookups=self.lookups, motions=self.motions.result(),
             regroup=np.array(self.motions.groups, "u8").reshape(-1, 2).T, idle=all_idle(self.idle),
             max_weight=self.motions.max_weight, unsaid={k: n for k, n in self.unsaid.items() if n},
-            questions=(asked, askers), left_out=np.full(self.rows, "", object),
+            questions=(asked, askers), pictures=(shown, showers), left_out=np.full(self.rows, "", object),
         )  # fmt: skip
 
 
