@@ -152,12 +152,19 @@ def test_a_column_without_a_slot_moves_too():
     spans = idle_spans(robot, IdleSettings())
     assert [e.t0 for e in spans] == [0.0, pytest.approx(3.0, abs=0.3)]
     assert spans[0].t1 == pytest.approx(2.0, abs=0.3)
+    shaking = 900.0 + np.sin(2 * np.pi * 5 * np.arange(STEPS) / HZ)[:, None]
+    shaking[7] = np.nan
+    robot.raw_extra = {"state.gripper": shaking}
+    assert idle_spans(robot, IdleSettings()) == []
     robot.raw_extra = {"state.constant": np.full((STEPS, 1), 7.0), "derived.clock": np.arange(STEPS)[:, None]}
     assert len(idle_spans(robot, IdleSettings())) == 1
 
 
 def test_of_a_robot_that_maps_only_a_gripper_nobody_knows_whether_it_rests():
     assert idle_spans(motion({"right_gripper": np.ones(STEPS)}), IdleSettings()) == []
+    robot = motion({"right_gripper": np.ones(STEPS)}, arm=True)
+    robot.state_mask[:, [k for k, s in enumerate(robot.state_slots) if SLOTS[s].group == "right_arm"]] = False
+    assert idle_spans(robot, IdleSettings()) == []
 
 
 def test_an_impossible_command_masks_position_and_rotation_of_its_step(arm):

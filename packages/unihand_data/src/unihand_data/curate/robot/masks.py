@@ -11,6 +11,7 @@ from collections import Counter
 
 import numpy as np
 from pydantic import Field
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from unihand_data.config import Settings
 from unihand_data.curate.robot import speeds
@@ -178,7 +179,7 @@ def idle_spans(motion: RobotMotion, settings: IdleSettings) -> list[EventRow]:
     moving, known = np.zeros(steps, bool), np.zeros(steps, bool)
     for speed in (speeds.realised(motion), speeds.commanded(motion)):
         seen = np.isfinite(speed) & np.isfinite(limits)
-        known |= seen.any(axis=1)
+        known |= seen[:, _BODY].any(axis=1)  # a gripper alone says nothing of the arm
         plain = np.where(seen, speed, 0.0)
         mean = _moving_sum(plain, width) / np.maximum(_moving_sum(seen.astype(float), width), 1)
         moving |= (np.abs(mean) > limits).any(axis=1) | (np.abs(plain) > settings.jerk * limits).any(axis=1)
@@ -202,11 +203,12 @@ def _unmapped_moves(motion: RobotMotion, width: int, share: float) -> np.ndarray
     for name, values in motion.raw_extra.items():
         if name.startswith("derived."):
             continue
-        x = np.nan_to_num(np.asarray(values, float).reshape(len(out), -1))
-        change = np.abs(x[width:] - x[:-width]) if len(x) > width else np.zeros((0, x.shape[1]))
-        moved = (change > share * np.ptp(x, axis=0)).any(axis=1) if len(change) else np.zeros(0, bool)
-        for at in np.flatnonzero(moved):
-            out[at : at + width + 1] = True
+        x = np.asarray(values, float).reshape(len(out), -1)
+        there = np.isfinite(x)
+        high, low = np.where(there, x, -np.inf), np.where(there, x, np.inf)
+        whole = high.max(axis=0) - low.min(axis=0)
+        around = maximum_filter1d(high, width + 1, axis=0) - minimum_filter1d(low, width + 1, axis=0)
+        out |= (around > share * whole).any(axis=1, where=np.isfinite(around) & (whole > 0))
     return out
 
 
