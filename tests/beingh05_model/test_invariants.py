@@ -1,4 +1,4 @@
-"""What must not leak, move or learn (issue of isolation): targets, documents, slots, experts, adapters."""
+"""What must not leak, move or learn: targets, documents, slots, experts, adapters."""
 
 import dataclasses
 
