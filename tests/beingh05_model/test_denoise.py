@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from beingh05_model.inference.denoise import Denoiser, Locked
-from beingh05_model.network.config import AdapterConfig, MofConfig, MpgConfig
+from beingh05_model.network.config import MofConfig, MpgConfig
 from beingh05_model.sequence.collate import rows
 from helpers.models import CHUNK, action_slots, build, example, full, small
 
@@ -14,7 +14,7 @@ PARTS = {
     "plain": {},
     "gate": {"mpg": MpgConfig(strength=0.7, refinements=2)},
     "routed experts": {"mof": MofConfig(experts=3)},
-    "adapters": {"adapters": AdapterConfig()},
+    "adapters": {"adapters": True},
 }
 
 

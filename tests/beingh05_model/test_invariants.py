@@ -150,7 +150,7 @@ def test_balance_keeps_experts_in_use_when_one_embodiment_is_most_of_the_data():
 def test_adapters_are_silent_at_the_start_and_touch_only_their_embodiments_groups():
     torch.manual_seed(0)
     with_adapters = BeingH(full(mpg=None, mof=None))
-    without = BeingH(full(mpg=None, mof=None, adapters=None))
+    without = BeingH(full(mpg=None, mof=None, adapters=False))
     without.load_state_dict({k: v for k, v in with_adapters.state_dict().items() if not k.startswith("adapters")})
     t = pack([example("metaworld")])
     with torch.no_grad():

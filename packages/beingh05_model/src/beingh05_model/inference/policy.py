@@ -57,7 +57,9 @@ class Policy:
     ) -> None:
         self.model, self.blind = model.eval(), blind
         config = model.config
-        self.serialiser = Serialiser(tokenizer, config.flow, config.vision.tokens, config.compat, None, system)
+        self.serialiser = Serialiser(
+            tokenizer, config.flow, config.vision.tokens, config.compat, None, system, config.compat.one_image_pair
+        )
         self._generator = torch.Generator().manual_seed(seed)
         self._template = templates_of("motion_generation")[0].template_id
 

@@ -155,7 +155,6 @@ class Features:
     act_BAD: Tensor
     cache: Cache | None
     routings: dict[int, Routing]
-    per_layer: list[tuple[Tensor, Tensor]]
 
 
 class Backbone(nn.Module):
@@ -172,14 +171,11 @@ class Backbone(nn.Module):
         self.act_norm = RmsNorm(config.act.width, config.rms_eps)
         self.recompute = False  # gradient checkpointing, per layer
 
-    def forward(
-        self, block: Block, cache: Cache | None = None, keep_cache: bool = False, keep_layers: bool = False
-    ) -> Features:
+    def forward(self, block: Block, cache: Cache | None = None, keep_cache: bool = False) -> Features:
         """Run a block of tokens, after the tokens of ``cache`` where one is given.
 
         Args:
             keep_cache: Return the keys and values of cache and block together.
-            keep_layers: Return both experts' features after every layer (for comparisons).
         """
         stop = block.mask.sizes[2]
         position = block.mask.layout.position[:, block.mask.start : stop]
@@ -187,7 +183,6 @@ class Backbone(nn.Module):
         und, act = block.und_BUD, block.act_BAD
         kept = Cache() if keep_cache else None
         routings: dict[int, Routing] = {}
-        per_layer: list[tuple[Tensor, Tensor]] = []
         for number, layer in enumerate(self.layers):
             past = None if cache is None else (cache.keys[number], cache.values[number])
             text = None if cache is None else cache.text.get(number)
@@ -203,6 +198,4 @@ class Backbone(nn.Module):
                     kept.text[number] = text
             if routing is not None:
                 routings[number] = routing
-            if keep_layers:
-                per_layer.append((und, act))
-        return Features(self.und_norm(und), self.act_norm(act), kept, routings, per_layer)
+        return Features(self.und_norm(und), self.act_norm(act), kept, routings)

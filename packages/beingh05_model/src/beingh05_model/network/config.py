@@ -118,12 +118,6 @@ class MotionTokenConfig(Settings):
     expert: Literal["act", "und"] = "act"
 
 
-class AdapterConfig(Settings):
-    """Embodiment-specific adaptation, eq. 12: one residual per slot group at the action encoder and decoder."""
-
-    groups: Literal["default"] = "default"
-
-
 class ReleaseCompat(Settings):
     """What the released code does differently from the paper. All off by default; :meth:`released` switches all on.
 
@@ -143,7 +137,6 @@ class ReleaseCompat(Settings):
     role_header_supervised: bool = False
     bare_actions: bool = False  # no special tokens around the action steps; state before the instruction
     one_image_pair: bool = False  # at inference one pair of image tokens around all views
-    global_delay: bool = False  # one delay distribution for all embodiments
     delay_bucket_in_model_dtype: bool = False
     noise_per_round: bool = False
     discarded_first_draw: bool = False
@@ -163,7 +156,7 @@ class ModelConfig(Settings):
     mof: MofConfig | None = None
     mpg: MpgConfig | None = None
     motion_tokens: MotionTokenConfig | None = None
-    adapters: AdapterConfig | None = None
+    adapters: bool = False  # embodiment-specific adaptation, eq. 12
     physical_scale: bool = True  # fixed scales per slot kind (scale.py); off: raw magnitudes against unit noise
     attention: Literal["sdpa", "flex"] = "sdpa"
     compat: ReleaseCompat = ReleaseCompat()

@@ -5,6 +5,8 @@ Legend: T action steps (of one or many samples), S 200 slots.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from beingh05_model.network.config import FlowConfig
@@ -12,14 +14,14 @@ from beingh05_model.network.config import FlowConfig
 RELEASED_S = 0.999
 
 
-def times_from_beta(beta_draw: Tensor, released: bool) -> Tensor:
-    """Flow time from draws of Beta(alpha, beta): t = 1 - s, clamped to [0, 1].
+def times_from_beta(beta_draw: Any, released: bool) -> Any:
+    """Flow time (a number or a tensor) from draws of Beta(alpha, beta): t = 1 - s, in [0, 1].
 
     The release computes (0.999 - s) / 0.999, which can be slightly negative.
     """
     if released:
         return (RELEASED_S - beta_draw) / RELEASED_S
-    return (1.0 - beta_draw).clamp(0.0, 1.0)
+    return 1.0 - beta_draw  # draws lie in 0..1, so the time does
 
 
 def bucket(time: Tensor, config: FlowConfig) -> Tensor:

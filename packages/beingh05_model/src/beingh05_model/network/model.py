@@ -16,7 +16,7 @@ from beingh05_model.network import flow, scale
 from beingh05_model.network.action_io import ActionEncoder, Mlp
 from beingh05_model.network.adapters import SlotAdapters
 from beingh05_model.network.attention import Mask
-from beingh05_model.network.backbone import Backbone, Block, Cache, Features
+from beingh05_model.network.backbone import Backbone, Block, Features
 from beingh05_model.network.config import SLOTS, ModelConfig
 from beingh05_model.network.mpg import Mpg
 from beingh05_model.network.tokens import Tokens
@@ -61,7 +61,7 @@ class BeingH(nn.Module):
         self.action_decoder = Mlp(act, act, SLOTS)
         self.delimiters = None if config.compat.bare_actions else nn.Embedding(len(DELIMITERS), act)
         self.mpg = None if config.mpg is None else Mpg(config.mpg, config.compat, act, und)
-        self.adapters = None if config.adapters is None else SlotAdapters(act)
+        self.adapters = SlotAdapters(act) if config.adapters else None
         if config.motion_tokens is None:
             self.motion_embed = self.motion_head = None
         else:
@@ -181,13 +181,13 @@ class BeingH(nn.Module):
 
     # ---- training -------------------------------------------------------------------------------------------------
 
-    def forward(self, t: Tokens, directions: Tensor | None = None, keep_layers: bool = False) -> Losses:
+    def forward(self, t: Tokens, directions: Tensor | None = None) -> Losses:
         """Losses of a packed batch.
 
         Args:
             directions: Directions of eq. 14 where they are drawn outside (comparison with the release).
         """
-        features, figures, velocity_target = self.features(t, directions, keep_layers)
+        features, figures, velocity_target = self.features(t, directions)
         und_BUD, act_BAD, und_U, act_A = features
         zero = und_BUD.sum() * 0 + act_BAD.sum() * 0
         text = zero
@@ -199,7 +199,6 @@ class BeingH(nn.Module):
         if len(t.action_at):
             at = torch.searchsorted(act_A, t.action_at)
             velocity = self.decode_steps(act_BAD[:, at], t.action_slots).float()
-            figures["velocity"] = velocity
             arguments = (velocity.flatten(0, 1), velocity_target.flatten(0, 1), t.action_cells.flatten(0, 1))
             if self.config.compat.loss_over_batch:
                 loss = flow.flow_loss_over_batch(*arguments)
@@ -216,7 +215,7 @@ class BeingH(nn.Module):
         return Losses(text, loss, motion, routing, figures)
 
     def features(
-        self, t: Tokens, directions: Tensor | None = None, keep_layers: bool = False
+        self, t: Tokens, directions: Tensor | None = None
     ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], dict[str, Tensor], Tensor]:
         """Final features of both experts with their places, figures, and the velocity that the flow should have."""
         und = self.embed_und(t)
@@ -230,12 +229,10 @@ class BeingH(nn.Module):
             clean = self.encode_steps(clean_BTS, self.clean_bucket(t.time), t.action_slots)
             state, steps, figures["gate"] = self.gated(t, state, steps, clean, directions)
         act = self.embed_act(t, state, steps)
-        features: Features = self.backbone(self.block(t, und, act, Mask(t.layout)), keep_layers=keep_layers)
+        features: Features = self.backbone(self.block(t, und, act, Mask(t.layout)))
         if features.routings:
             figures["routing"] = torch.stack([r.loss for r in features.routings.values()]).sum()
             figures["expert_share"] = torch.stack([r.weight_BX for r in features.routings.values()])
-        for number, (und_layer, act_layer) in enumerate(features.per_layer):
-            figures[f"layer{number}.und"], figures[f"layer{number}.act"] = und_layer, act_layer
         return (features.und_BUD, features.act_BAD, und[1], act[1]), figures, clean_BTS - noise_BTS
 
     def gated(
@@ -280,6 +277,3 @@ def _sample_of_document(t: Tokens, at: Tensor) -> Tensor:
     """Sample of the tokens at places ``at``: the one whose state lies in the same document of the same row."""
     same = t.layout.document[:, at][..., None] == t.layout.document[:, t.state_at][:, None]
     return (same * (t.state_sample + 1)[:, None]).amax(-1) - 1
-
-
-__all__ = ["DELIMITERS", "BeingH", "Cache", "Losses"]

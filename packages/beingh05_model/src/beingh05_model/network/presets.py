@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from beingh05_model.network.config import (
-    AdapterConfig,
     BackboneConfig,
     FlowConfig,
     ModelConfig,
@@ -74,7 +73,7 @@ def everything(codebook: int = 8192, motion_tokens: int = 128) -> dict[str, Any]
     return {
         "mof": MofConfig(),
         "mpg": MpgConfig(),
-        "adapters": AdapterConfig(),
+        "adapters": True,
         "motion_tokens": MotionTokenConfig(codebook=codebook, tokens=motion_tokens),
         "flow": FlowConfig(),
     }

@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from beingh05_model.network.config import FlowConfig, ReleaseCompat
+from beingh05_model.network.flow import times_from_beta
 from beingh05_model.sequence import tokenizer as tk
 from beingh05_model.sequence.chunks import Chunk
 from beingh05_model.sequence.delay import NO_DELAY, DelayDistribution
@@ -40,6 +41,7 @@ class Serialiser:
     Attributes:
         tokens_per_view: Tokens a picture becomes.
         quantise: Motion tokens of a target chunk (eq. 8), for training with the hybrid objective.
+        one_pair: One pair of picture tokens around all views: how released checkpoints are run, not trained.
     """
 
     tokenizer: tk.TextTokenizer
@@ -48,6 +50,7 @@ class Serialiser:
     compat: ReleaseCompat = field(default_factory=ReleaseCompat)
     quantise: Quantiser | None = None
     system: str = SYSTEM
+    one_pair: bool = False
 
     def control(self, *names: str) -> list[int]:
         return [self.tokenizer.ids[name] for name in names]
@@ -68,12 +71,12 @@ class Serialiser:
         return Text(self._close() + self._turn("assistant"))
 
     def vision(self, pictures: Sequence[Tensor]) -> list[Segment]:
-        """Each picture between its two tokens."""
-        out: list[Segment] = []
-        for picture in pictures:
-            out += [Text(self.control(tk.IMAGE_START)), Vision(picture, self.tokens_per_view)]
-            out += [Text(self.control(tk.IMAGE_END))]
-        return out
+        """Each picture between its two tokens; the release acts with one pair around all of them (``one_pair``)."""
+        start, end = Text(self.control(tk.IMAGE_START)), Text(self.control(tk.IMAGE_END))
+        seen: list[Segment] = [Vision(picture, self.tokens_per_view) for picture in pictures]
+        if self.one_pair and seen:
+            return [start, *seen, end]
+        return [part for one in seen for part in (start, one, end)]
 
     def words(self, question: str) -> str:
         """The words of a rendered question."""
@@ -94,7 +97,11 @@ class Serialiser:
     ) -> Example:
         """Motion generation and continuation: pictures, words, state (values, slots), clean steps; then the answer."""
         words = Text(self.tokenizer.encode(self.words(question)), instruction=True)
-        segments: list[Segment] = [self.opening(), *self.vision(pictures), words, self.header(), State(*state)]
+        given: list[Segment] = [self.opening(), *self.vision(pictures)]
+        if self.compat.bare_actions:  # as released: the state stands before the words
+            segments = [*given, State(*state), words, self.header()]
+        else:
+            segments = [*given, words, self.header(), State(*state)]
         if history is not None:
             segments.append(context_steps(history.values, target.slots, history.known))
         segments.append(target)
@@ -128,7 +135,7 @@ class Serialiser:
         left = list(pictures)
         for role, text in turns:
             if role == "assistant":
-                segments += [Text(self._turn("assistant")), self._said(text), Text(self.tokenizer.encode("\n"))]
+                segments += [*self._said(text), Text(self.tokenizer.encode("\n"))]
                 continue
             if role != "user":
                 raise ValueError(f"a turn is of user or assistant, not {role!r}")
@@ -146,12 +153,17 @@ class Serialiser:
             raise ValueError(f"{name}: {len(left)} pictures have no <image> place")
         return Example(segments, name)
 
-    def _said(self, text: str) -> Text:
-        return Text(self.tokenizer.encode(text) + self.control(tk.END), answer=True)
+    def _said(self, text: str) -> list[Segment]:
+        """The assistant's header and its answer. The release supervises the words of the header too."""
+        said = self.tokenizer.encode(text) + self.control(tk.END)
+        begin, *role = self._turn("assistant")
+        if self.compat.role_header_supervised:
+            return [Text([begin]), Text(role + said, answer=True)]
+        return [Text([begin, *role]), Text(said, answer=True)]
 
     def _answer(self, question: str, answer: str) -> list[Segment]:
-        ask = self.tokenizer.encode(self.words(question)) + self._close() + self._turn("assistant")
-        return [Text(ask, instruction=True), self._said(answer)]
+        ask = self.tokenizer.encode(self.words(question)) + self._close()
+        return [Text(ask, instruction=True), *self._said(answer)]
 
     # ---- what is random about a target ------------------------------------------------------------------------------
 
@@ -170,7 +182,7 @@ class Serialiser:
         steps = len(chunk.values)
         committed = delay.draw(random)
         s = random.beta(self.flow.beta_alpha, self.flow.beta_beta)
-        time = np.full(steps, min(1.0, max(0.0, 1.0 - s)), np.float32)
+        time = np.full(steps, times_from_beta(s, self.compat.time_below_zero), np.float32)
         time[:committed] = 1.0
         noise = random.standard_normal(chunk.values.shape).astype(np.float32)
         cells = chunk.mask & slots

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,6 @@ from beingh05_model.training.optimiser import freeze, rate_at
 from beingh05_model.training.rows import Examples, Row, RowStream, StreamState
 from beingh05_model.training.settings import TrainSettings
 
-#: called after every step with the step's number and figures, on rank 0
-Watcher = Callable[[int, dict[str, float]], None]
-
 
 @dataclass
 class Outcome:
@@ -47,7 +43,6 @@ def train(
     *,
     resume: bool = False,
     stop_after: int | None = None,
-    watch: Watcher | None = None,
 ) -> Outcome:
     """Train to ``settings.steps``, from the beginning or from the newest checkpoint in ``settings.output``.
 
@@ -94,8 +89,6 @@ def train(
         figures["rate"] = rate
         if rank == 0 and step % settings.log_every == 0:
             _log(out, step, figures)
-        if rank == 0 and watch is not None:
-            watch(step, figures)
         if stop_after is not None and step >= stop_after:
             break
         if step % settings.save_every == 0 or step == settings.steps:
@@ -255,9 +248,3 @@ def _resume(
         adapters.load_state_dict(torch.load(out / "state" / name / "adapters.pt", weights_only=True))
     streams = {int(k): StreamState(**v) for k, v in state["streams"].items()}
     return int(state["step"]), streams
-
-
-def steps_of(log: Path) -> Iterator[dict[str, float]]:
-    """Lines of a ``log.jsonl``."""
-    for line in log.read_text().splitlines():
-        yield json.loads(line)
