@@ -16,6 +16,7 @@ from hypothesis import settings as settings_of_tests
 from hypothesis import strategies as st
 
 from beingh05_model.network.adapters import ADAPTER_GROUPS
+from beingh05_model.network.config import MofConfig
 from beingh05_model.network.model import BeingH
 from beingh05_model.training import checkpoint
 from beingh05_model.training.optimiser import freeze, frozen, groups, rate_at
@@ -246,6 +247,14 @@ def test_training_one_robot_leaves_the_adapters_of_others_bit_for_bit(all_then_o
             assert all(torch.equal(before[key][m], after[key][m]) for m in ("exp_avg", "exp_avg_sq", "step"))
             moved.add(bool(before[key]["exp_avg"].any()))
     assert True in moved  # some of those that stayed had moments
+
+
+@pytest.mark.slow
+def test_biases_of_the_routers_move_while_a_run_goes_on_and_are_kept(tmp_path):
+    model = full(mof=MofConfig(experts=3, top_k=1, balance="bias"), mpg=None)
+    run(settings(tmp_path / "o", steps=2, save_every=2, model=model), tmp_path)
+    loaded = checkpoint.load(tmp_path / "o/step-0000002").model
+    assert loaded.backbone.layers[-1].router.bias.any()
 
 
 def test_a_checkpoint_of_another_kind_is_refused(tmp_path):

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def rule():
-    spec = importlib.util.spec_from_file_location("check_imports", ROOT / "tests/check_imports.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def rule(script):
+    return script("tests/check_imports.py")
 
 
 def test_rooms_depend_one_way(rule):

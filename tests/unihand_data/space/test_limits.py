@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unihand_data import pages
 from unihand_data.space import available, limits, load_embodiment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -11,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_docs_list_the_unknown_limits_of_every_robot_as_the_files_have_them():
     page = (ROOT / "docs/space.md").read_text(encoding="utf-8")
-    assert limits.written(page) == page, "python -m unihand_data.space.limits docs/space.md writes it"
+    assert pages.filled(page, limits.parts()) == page, "python -m unihand_data.space.limits docs/space.md writes it"
     for name in available():
         assert (f"| `{name}` | " in limits.markdown()) == (load_embodiment(name).domain == "robot")
 

@@ -19,7 +19,7 @@ from beingh05_model.network.backbone import Cache
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.tokens import Tokens
 
-#: draws a tensor of the given shape; the default is a seeded normal
+#: draws a tensor of the given shape
 Draw = Callable[[tuple[int, ...]], Tensor]
 
 
@@ -75,12 +75,14 @@ class Denoiser:
             draw(shape)
         und = model.embed_und(t, seen=0 if warm is None else warm.length)
         state = model.encode_state(t)
-        start, cache = self._prefix(t, und, state, warm) if self.cached else (0, None)
+        start, stop = self.suffix(t) if self.cached else (0, t.length)
+        cache = self._prefix(t, und, state, start, warm) if self.cached else None
+        mask = Mask(t.layout, start, stop)  # one for all steps and rounds
         noise, clean = draw(shape), None
         for number in range(rounds + 1):
             if number and compat.noise_per_round:
                 noise = draw(shape)
-            steps = self._integrate(t, und, state, noise, clean, locked, start, cache, draw_directions)
+            steps = self._integrate(t, und, state, noise, clean, locked, mask, cache, draw_directions)
             if number < rounds:
                 clean = model.encode_steps(steps, model.clean_bucket(t.time), t.action_slots)
         return steps * model.action_unit * (1 if compat.noise_on_unused_slots else t.action_slots)
@@ -105,10 +107,9 @@ class Denoiser:
             raise ValueError("the state must follow the text, or a gate on it would change a cached prefix")
         return start, stop
 
-    def _prefix(self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor, warm: Cache | None) -> tuple[int, Cache]:
+    def _prefix(self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor, start: int, warm: Cache | None) -> Cache:
         """Run everything before the first changing token once."""
         done = 0 if warm is None else warm.length
-        start, _ = self.suffix(t)
         act, act_at = self.model.embed_act(t, state, self.model.encode_steps(*self._clean_context(t)))
         keep = (act_at >= done) & (act_at < start)
         before = (und[1] >= done) & (und[1] < start)
@@ -117,7 +118,7 @@ class Denoiser:
         )
         cache = self.model.backbone(block, warm, keep_cache=True).cache
         assert cache is not None
-        return start, cache
+        return cache
 
     def _clean_context(self, t: Tokens) -> tuple[Tensor, Tensor, Tensor]:
         clean = t.action * t.action_slots / self.model.action_unit
@@ -131,7 +132,7 @@ class Denoiser:
         noise: Tensor,
         reference: Tensor | None,
         locked: Locked | None,
-        start: int,
+        mask: Mask,
         cache: Cache | None,
         draw_directions: Draw | None,
     ) -> Tensor:
@@ -147,9 +148,8 @@ class Denoiser:
         for step in range(count):
             x = torch.where(fixed_BT[..., None], values, x)
             if config.compat.delay_bucket_in_model_dtype and locked is not None:
-                bucket = (
-                    (torch.tensor(step / count, dtype=noise.dtype) * config.flow.buckets).long().expand_as(fixed_BT)
-                )
+                now = torch.tensor(step / count, dtype=noise.dtype)
+                bucket = (now * config.flow.buckets).long().expand_as(fixed_BT)
             else:
                 bucket = torch.full_like(t.time, config.flow.buckets * step // count, dtype=torch.long)
             bucket = torch.where(fixed_BT, config.flow.buckets, bucket)
@@ -160,22 +160,18 @@ class Denoiser:
                 if draw_directions is not None:
                     directions = draw_directions((model.mpg.config.projections, model.mpg.up.out_features))
                 held, steps, _ = model.gated(t, state, steps, reference, directions)
-            x = x + self._velocity(t, und, held, steps, start, cache) / count
+            x = x + self._velocity(t, und, held, steps, mask, cache) / count
         return torch.where(fixed_BT[..., None], values, x)
 
     def _velocity(
-        self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor, steps: Tensor, start: int, cache: Cache | None
+        self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor, steps: Tensor, mask: Mask, cache: Cache | None
     ) -> Tensor:
-        model = self.model
+        """Velocity of the steps; only the tokens of the mask's queries are run."""
+        model, stop = self.model, mask.sizes[2]
         act, act_at = model.embed_act(t, state, steps)
-        keep, after = act_at >= start, und[1] >= start
-        stop = t.length
-        if cache is not None:
-            _, stop = self.suffix(t)
-            after, keep = torch.zeros_like(after), keep & (act_at < stop)
-        block = model.block(
-            t, (und[0][:, after], und[1][after]), (act[:, keep], act_at[keep]), Mask(t.layout, start, stop)
-        )
+        keep = (act_at >= mask.start) & (act_at < stop)
+        after = (und[1] >= mask.start) & (und[1] < stop)
+        block = model.block(t, (und[0][:, after], und[1][after]), (act[:, keep], act_at[keep]), mask)
         features = model.backbone(block, cache)
         at = torch.searchsorted(act_at[keep], t.action_at)
         return model.decode_steps(features.act_BAD[:, at], t.action_slots)
@@ -187,12 +183,9 @@ class Denoiser:
             raise ValueError(f"a prefix of {locked.steps} steps cannot be locked in a chunk of {chunk}")
         if locked.steps and not locked.values.shape[1]:
             raise ValueError("a locked prefix needs at least one committed step")
-        values = (
-            locked.values * t.action_slots[:, :1]
-            if not self.model.config.compat.noise_on_unused_slots
-            else locked.values
-        )
-        values = values / self.model.action_unit
+        values = locked.values / self.model.action_unit
+        if not self.model.config.compat.noise_on_unused_slots:
+            values = values * t.action_slots[:, :1]
         if values.shape[1] < chunk and values.shape[1]:
             values = torch.cat([values, values[:, -1:].expand(-1, chunk - values.shape[1], -1)], dim=1)
         full = context.clone()

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from beingh05_model.interop.names import LEGACY, released_names
@@ -28,6 +28,9 @@ from beingh05_model.network.config import (
 )
 from beingh05_model.network.model import BeingH
 
+#: recorded cases lie in the folder of their state dict, so that one is named
+CONFIGS, RECORDED = ("config.json", "tiny_config.json"), "tiny_state_dict.safetensors"
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be taken; the message names the file, the field and the mend."""
@@ -35,11 +38,12 @@ class CheckpointError(ValueError):
 
 def read_config(directory: Path) -> tuple[ModelConfig, dict[str, Any]]:
     """Our configuration of a released ``config.json``, and the file as it is (saved back unchanged)."""
-    path = Path(directory) / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{path}: not found; a released checkpoint has config.json beside its *.safetensors")
+    path = next((Path(directory) / n for n in CONFIGS if (Path(directory) / n).is_file()), None)
+    if path is None:
+        raise CheckpointError(f"{directory}/config.json: not found; it stands beside the *.safetensors of a checkpoint")
+    raw = json.loads(path.read_text())
     try:
-        return from_release(json.loads(path.read_text())), json.loads(path.read_text())
+        return from_release(raw), raw
     except KeyError as error:
         raise CheckpointError(f"{path}: field {error} is missing; is this a Being-H0.5 checkpoint?") from error
 
@@ -103,7 +107,8 @@ def from_release(raw: dict[str, Any]) -> ModelConfig:
 
 def read_tensors(directory: Path) -> dict[str, Tensor]:
     """Every tensor of every ``*.safetensors`` in the directory, under released names."""
-    files = sorted(Path(directory).glob("*.safetensors"))
+    recorded = Path(directory) / RECORDED
+    files = [recorded] if recorded.is_file() else sorted(Path(directory).glob("*.safetensors"))
     if not files:
         raise CheckpointError(f"{directory}: no *.safetensors file")
     tensors: dict[str, Tensor] = {}
@@ -143,19 +148,6 @@ def _some(names: list[str]) -> str:
     if not names:
         return "none"
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def load_for_replay(directory: Path) -> BeingH:
-    """A model from a directory of the documented form: the state dict and ``config.json`` or ``tiny_config.json``."""
-    config = next((directory / n for n in ("config.json", "tiny_config.json") if (directory / n).is_file()), None)
-    if config is None:
-        raise CheckpointError(f"{directory}: neither config.json nor tiny_config.json")
-    named = [directory / n for n in ("model.safetensors", "tiny_state_dict.safetensors")]
-    weights = next((f for f in named if f.is_file()), None)
-    model = BeingH(from_release(json.loads(config.read_text())))
-    tensors = read_tensors(directory) if weights is None else load_file(weights)
-    load_tensors(model, tensors, str(directory))
-    return model.eval()
 
 
 def load(directory: str | Path, dtype: torch.dtype = torch.float32) -> tuple[BeingH, dict[str, Any]]:

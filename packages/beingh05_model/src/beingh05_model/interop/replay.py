@@ -38,7 +38,7 @@ def replay(weights: str | Path, directory: str | Path, name: str) -> Difference:
             ``tiny_config.json``.
     """
     torch.set_num_threads(1)
-    model = released.load_for_replay(Path(weights))
+    model, _ = released.load(weights)
     case = cases.read(directory, name)
     if not case.gated:
         model.mpg = None  # one state dict serves cases with and without the gate

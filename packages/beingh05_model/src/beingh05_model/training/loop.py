@@ -19,6 +19,7 @@ from beingh05_model.sequence import tokenizer as tk
 from beingh05_model.sequence.collate import pack
 from beingh05_model.training import checkpoint
 from beingh05_model.training.adapters import AdapterOptimiser, take_out
+from beingh05_model.training.balance import Balance
 from beingh05_model.training.ema import Ema
 from beingh05_model.training.engine import full_tensors, start_engine
 from beingh05_model.training.optimiser import freeze, rate_at
@@ -65,6 +66,7 @@ def train(
     adapters = None if taken is None else AdapterOptimiser(taken, settings.optimiser)
     engine = start_engine(settings, model, accumulate=packing.rows // world)
     ema = None if settings.optimiser.ema is None else Ema(engine.module, settings.optimiser.ema)
+    balance = Balance(model)
     step = 0
     states: dict[int, StreamState] = {}
     if resume:
@@ -79,9 +81,10 @@ def train(
         rate = rate_at(step, settings.steps, settings.optimiser)
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
-        figures = _step(engine, streams, settings, model, adapters)
+        figures = _step(engine, streams, settings, model, adapters, balance)
         if adapters is not None:
             adapters.step(rate)
+        balance.step()
         if ema is not None:
             ema.update(engine.module)
         step += 1
@@ -102,6 +105,7 @@ def _step(
     settings: TrainSettings,
     model: BeingH,
     adapters: AdapterOptimiser | None,
+    balance: Balance,
 ) -> dict[str, float]:
     """One optimiser step: a row of every stream of this rank, forward, backward; then the update."""
     sums: dict[str, float] = defaultdict(float)
@@ -114,6 +118,7 @@ def _step(
         clock.add("data_s")
         parts: Losses = engine(t)
         loss = _total(parts, settings)
+        balance.see(parts)
         clock.add("forward_s")
         engine.backward(loss)
         clock.add("backward_s")

@@ -17,7 +17,11 @@ from beingh05_model.training.settings import TrainSettings
 from beingh05_model.training.source import Source
 from unihand_data.language.templates import TEMPLATES
 from unihand_data.recipe.reader import RecipeReader
+from unihand_data.shards.window import Window
 from unihand_data.space import available, load_embodiment
+
+#: samples whose sentences a small tokenizer is learned from
+SENTENCES = 512
 
 
 @dataclass
@@ -68,8 +72,9 @@ def _tokenizer(settings: TrainSettings) -> tk.TextTokenizer:
     if place is not None:
         return tk.load(place)
     with RecipeReader(settings.data.recipe) as reader:
-        drawn = reader.draw(range(min(2000, reader.one_pass)))
-        sentences = {d.source for d in drawn}
+        drawn = reader.draw(range(min(SENTENCES, reader.one_pass)))
+        spoken = [d.position for d in drawn if d.sample.episode_id]
+        sentences = {found.text for _, found in reader.read(spoken, horizon=1, views=()) if isinstance(found, Window)}
     asked = [t.question for t in TEMPLATES.values()]
     return tk.small([*asked, *sentences, settings.system or SYSTEM], settings.model.backbone.vocab)
 

@@ -104,8 +104,8 @@ def _hand_estimator(settings: HumanVideoSettings) -> HandEstimator:
     return MediaPipeEstimator(settings.hands)
 
 
-class JudgeHands(HumanStage):
-    """The limits of motion quality (3.1, step 2) that need no camera motion, before the seconds it costs to find it."""
+class _Judge(HumanStage):
+    """A stage that looks at the numbers of a clip that is not written yet, and may reject it."""
 
     def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
         super().__init__(settings)
@@ -115,10 +115,18 @@ class JudgeHands(HumanStage):
         clip: ClipState = unit.body
         if clip.media is None:
             with self.joined.of(clip, reads=False):
-                self._judge(clip)
+                self.judge(clip)
         return [unit]
 
-    def _judge(self, clip: ClipState) -> None:
+    def judge(self, clip: ClipState) -> None:
+        """Raises ``Reject`` for a clip that is over a limit."""
+        raise NotImplementedError
+
+
+class JudgeHands(_Judge):
+    """The limits of motion quality (3.1, step 2) that need no camera motion, before the seconds it costs to find it."""
+
+    def judge(self, clip: ClipState) -> None:
         assert clip.hands is not None
         given = clip.hands.camera  # of the data set or of the hand estimator
         figures = clip_figures(clip.hands, given, clip.clip.pts - clip.clip.t0, self.settings.motion)
@@ -153,22 +161,11 @@ class EstimateCamera(HumanStage):
         self.estimator.close()
 
 
-class ScreenClip(HumanStage):
+class ScreenClip(_Judge):
     """The rest of the motion-quality filter, which needs the camera, then the CPU's answer to 'is this manipulation at
     all' (3.1, steps 2 and 3)."""
 
-    def __init__(self, settings: HumanVideoSettings, joined: JoinedVideos):
-        super().__init__(settings)
-        self.joined = joined
-
-    def __call__(self, unit: Unit) -> list[Unit]:
-        clip: ClipState = unit.body
-        if clip.media is None:
-            with self.joined.of(clip, reads=False):
-                self._screen(clip)
-        return [unit]
-
-    def _screen(self, clip: ClipState) -> None:
+    def judge(self, clip: ClipState) -> None:
         assert clip.hands is not None
         times = clip.clip.pts - clip.clip.t0
         clip.figures = clip_figures(clip.hands, clip.camera, times, self.settings.motion)

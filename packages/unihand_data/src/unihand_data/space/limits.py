@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
+from unihand_data import pages
 from unihand_data.space.embodiment import Embodiment, available, load_embodiment
 
 START, STOP = "<!-- limits: python -m unihand_data.space.limits docs/space.md -->", "<!-- end of limits -->"
@@ -60,25 +59,10 @@ def markdown() -> str:
     return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
 
 
-def written(page: str) -> str:
-    """The page with the present table between its marks. Raises ``ValueError`` for a page without them."""
-    before, found, rest = page.partition(START)
-    _, end, after = rest.partition(STOP)
-    if not found or not end:
-        raise ValueError(f"the page has no marks {START} and {STOP}")
-    return f"{before}{START}\n\n{markdown()}\n\n{STOP}{after}"
-
-
-def main(arguments: list[str]) -> int:
-    if not arguments:
-        sys.stdout.write(f"{markdown()}\n")
-        return 0
-    path = Path(arguments[0])
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
-    os.replace(temporary, path)
-    return 0
+def parts() -> list[pages.Part]:
+    """What ``docs/space.md`` holds of it."""
+    return [(START, STOP, markdown())]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(pages.write(sys.argv[1:], parts()))

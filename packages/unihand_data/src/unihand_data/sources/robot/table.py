@@ -7,10 +7,9 @@ printed.
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
+from unihand_data import pages
 from unihand_data.sources.robot.spec import RobotSpec, load_spec, spec_names
 from unihand_data.sources.table import table, tried
 from unihand_data.space.embodiment import VectorKind
@@ -72,27 +71,10 @@ def robots() -> str:
     return table(("robot", "embodiment", "data-set files", "origin"), rows)
 
 
-def written(page: str) -> str:
-    """The page with the present tables between their marks. Raises ``ValueError`` for a page without them."""
-    for start, stop, content in ((START, STOP, markdown()), (ROBOTS, ROBOTS_END, robots())):
-        before, found, rest = page.partition(start)
-        _, end, after = rest.partition(stop)
-        if not found or not end:
-            raise ValueError(f"the page has no marks {start} and {stop}")
-        page = f"{before}{start}\n\n{content}\n\n{stop}{after}"
-    return page
-
-
-def main(arguments: list[str]) -> int:
-    if not arguments:
-        sys.stdout.write(f"{markdown()}\n\n{robots()}\n")
-        return 0
-    path = Path(arguments[0])
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
-    os.replace(temporary, path)
-    return 0
+def parts() -> list[pages.Part]:
+    """What ``docs/robot_sources.md`` holds of them."""
+    return [(START, STOP, markdown()), (ROBOTS, ROBOTS_END, robots())]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(pages.write(sys.argv[1:], parts()))
