@@ -11,7 +11,7 @@ Of rows that are trained on, the first in the order of the inputs stays:
 Held out goes before all of this and knows no order. Rows that are the same recording by any of these signs, and all
 robots on which a recording was re-drawn with the recording itself, form a group; where any member stands in ``val`` or
 ``test``, left out for whatever other reason or not, none of the group is trained on. The same holds for a conversation
-that asks what a held-out one asks about the same images. Mirror twins follow their parent.
+that shows a picture that a held-out one shows. Mirror twins follow their parent.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def mark_duplicates(rows: Rows, settings: Duplicates) -> None:
 
 
 def held_out(rows: Rows, exact: Pairs, near: Pairs, settings: Duplicates) -> np.ndarray:
-    """(R,) bool: rows whose group has a member in val or test, and conversations that ask a question or show a picture
-    of one there. Over all rows, those that are out already too."""
+    """(R,) bool: rows whose group has a member in val or test, and conversations that show a picture of one there, or
+    without pictures ask its question. Over all rows, those that are out already too."""
     held = rows.split != "train"
     out = np.zeros(len(held), bool)
     motion = np.flatnonzero(rows.column("domain") != "vision_text") if len(held) else np.zeros(0, np.int64)
