@@ -4,8 +4,9 @@
     values, untrusted (plain data, safe reading of foreign files) lie below all but space and shards; runner knows
     space and shards alone.
 
-    The model's rooms are network <- sequence <- inference <- interop <- training <- cli; of the data they know the
-    space, shards, recipes and the words of questions.
+    The model's rooms are network <- sequence <- motion_tokens, inference <- interop <- training <- evaluation <-
+    experiments <- commands <- cli; of the data they know the space, shards, recipes, the words of questions and the
+    simulator of the recorder.
 
 ``ALLOWED`` has no cycle (checked), so any room can be understood, tested and moved with the rooms before it alone.
 Run by ``make lint``; prints every violation as ``file:line`` and exits with 1.
@@ -50,13 +51,19 @@ MODEL = ROOT / "packages/beingh05_model/src/beingh05_model"
 MODEL_ALLOWED: dict[str, set[str]] = {
     "network": set(),
     "sequence": {"network"},
+    "motion_tokens": {"network", "sequence"},
     "inference": {"network", "sequence"},
     "interop": {"network", "sequence", "inference"},
-    "training": {"network", "sequence", "interop"},
-    "cli": {"network", "training"},
-}
+    "training": {"network", "sequence", "motion_tokens", "interop"},
+    "evaluation": {"network", "sequence", "motion_tokens", "inference", "interop", "training"},
+    "experiments": {"network", "sequence", "motion_tokens", "inference", "interop", "training", "evaluation"},
+    "commands": {
+        "network", "sequence", "motion_tokens", "inference", "interop", "training", "evaluation", "experiments",
+    },
+    "cli": {"commands"},
+}  # fmt: skip
 #: rooms of the data that the model may know
-MODEL_KNOWS = {"space", "shards", "recipe", "language"}
+MODEL_KNOWS = {"space", "shards", "recipe", "language", "record"}
 # third-party libraries that only these rooms may name, at any depth
 ONLY_IN = {
     "ray": {"runner"},

@@ -1,0 +1,34 @@
+"""``--set KEY=VALUE`` of commands that read a settings file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unihand_data.config import SettingsError
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The settings file and ``--set``."""
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a.b.c=value, YAML")
+
+
+def overrides(pairs: list[str], path: Path) -> dict[str, Any]:
+    """Top-level keys of the file with ``a.b.c=value`` put in."""
+    data = yaml.safe_load(path.read_text()) or {}
+    changed = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise SettingsError(f"--set {pair}: write KEY=VALUE")
+        words = key.split(".")
+        node = data
+        for word in words[:-1]:
+            node = node.setdefault(word, {})
+        node[words[-1]] = yaml.safe_load(value)
+        changed[words[0]] = data[words[0]]
+    return changed

@@ -1,0 +1,31 @@
+"""``beingh05 train`` and ``beingh05 resume``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from beingh05_model.commands.overrides import add_config, overrides
+from unihand_data.config import load_settings
+
+
+def add(parsers: Any) -> None:
+    for name, words in (("train", "from the start, or from `start` in the file"), ("resume", "from the newest state")):
+        one = parsers.add_parser(name, help=f"CONFIG.yaml: {words}")
+        add_config(one)
+        one.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    from beingh05_model.training.engine import process_group
+    from beingh05_model.training.run import prepare
+    from beingh05_model.training.settings import TrainSettings
+
+    settings = load_settings(TrainSettings, chosen.config, overrides(chosen.set, chosen.config))
+    with process_group():
+        from beingh05_model.training.loop import train
+
+        made = prepare(settings)
+        done = train(settings, made.model, made.source, made.tokenizer, made.about, resume=chosen.command == "resume")
+    print(f"done at step {done.step}: {settings.output}")
+    return 0
