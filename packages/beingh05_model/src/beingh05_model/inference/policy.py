@@ -38,6 +38,7 @@ class Observation:
         pictures: [H, W, 3] uint8 by view, in the order of training.
         state: [S] in the unified space; ``known`` bool, the slots that hold a value.
         committed: [T', S] actions already promised, from now on; the first ``delay`` of them are kept (eq. 23).
+        seed: of this observation's noise; None takes the policy's next.
     """
 
     pictures: dict[str, np.ndarray]
@@ -47,6 +48,7 @@ class Observation:
     embodiment: str
     committed: np.ndarray | None = None
     delay: int = 0
+    seed: int | None = None
 
 
 class Policy:
@@ -68,10 +70,13 @@ class Policy:
         denoiser = denoiser or Denoiser(self.model)
         chunk = self.model.config.flow.chunk
         noise = torch.randn(len(observations), chunk, 200, generator=self._generator)
+        for number, one in enumerate(observations):
+            if one.seed is not None:
+                noise[number] = torch.randn(chunk, 200, generator=torch.Generator().manual_seed(one.seed))
         examples = [self.example(o, o.instruction) for o in observations]
         alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
-        for number, (one, seen) in enumerate(zip(examples, observations, strict=True)):
-            alike[(*(s.length for s in one.segments), seen.delay)].append(number)
+        for number, (example, seen) in enumerate(zip(examples, observations, strict=True)):
+            alike[(*(s.length for s in example.segments), seen.delay)].append(number)
         out = np.zeros((len(observations), chunk, 200), np.float32)
         for members in alike.values():
             tokens = self._rows([examples[i] for i in members])
