@@ -102,6 +102,29 @@ def test_flex_and_dense_attention_give_the_same_numbers():
     torch.testing.assert_close(attend(q, k, v, mask, "flex"), attend(q, k, v, mask, "sdpa"), atol=1e-5, rtol=1e-5)
 
 
+def test_attention_by_document_gives_the_numbers_and_gradients_of_the_dense_mask():
+    t = pack([example(seed=1), talk(2), example("human_hands", seed=3, motion=True)], total=170)
+    draw = np.random.default_rng(0)
+    kept = t.layout.document[0] >= 0
+    found = []
+    for backend in ("sdpa", "documents"):
+        draw = np.random.default_rng(0)
+        q, k, v = (torch.from_numpy(draw.normal(size=(1, h, 170, 16))).requires_grad_() for h in (4, 2, 2))
+        out = attend(q, k, v, Mask(t.layout), backend)[:, :, kept]
+        out.square().sum().backward()
+        found.append((out, q.grad, k.grad, v.grad))
+    for dense, split in zip(*found, strict=True):
+        torch.testing.assert_close(dense, split)
+
+
+def test_attention_by_document_is_dense_where_a_cache_lies_before_the_queries():
+    t = pack([example(seed=1), talk(2)])
+    q, k, v = (torch.randn(1, h, t.length, 16) for h in (4, 2, 2))
+    mask = Mask(t.layout, t.length - 5)
+    dense, split = (attend(q[:, :, -5:], k, v, mask, backend) for backend in ("sdpa", "documents"))
+    assert torch.equal(dense, split)
+
+
 def test_the_mask_of_a_suffix_is_the_end_of_the_whole_mask():
     t = pack([example(motion=True)])
     whole = Mask(t.layout).dense()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Backend = Literal["sdpa", "flex"]
+Backend = Literal["sdpa", "flex", "documents"]
 
 
 @dataclass
@@ -97,6 +97,27 @@ class Mask:
             )
         return self._made["block"]
 
+    def documents(self) -> list[tuple[int, int, Tensor | None]] | None:
+        """Runs of one document in a single packed row: (start, stop, dense mask of the run), None as the mask of
+        padding. None where the queries do not see themselves alone (a cache, several rows)."""
+        if "documents" not in self._made:
+            self._made["documents"] = self._runs()
+        return self._made["documents"]
+
+    def _runs(self) -> list[tuple[int, int, Tensor | None]] | None:
+        rows, queries, keys = self.sizes
+        if rows != 1 or queries != keys:
+            return None
+        numbers, counts = torch.unique_consecutive(self.layout.document[0, :keys], return_counts=True)
+        if len(numbers.unique()) != len(numbers):
+            return None
+        runs: list[tuple[int, int, Tensor | None]] = []
+        stop = 0
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            start, stop = stop, stop + count
+            runs.append((start, stop, None if number < 0 else Mask(self.layout.slice(start, stop)).dense()))
+        return runs
+
 
 def attend(q_BHNE: Tensor, k_BKME: Tensor, v_BKME: Tensor, mask: Mask, backend: Backend) -> Tensor:
     """Grouped-query attention with scale 1 / sqrt(E): [B, H, N, E]."""
@@ -106,4 +127,19 @@ def attend(q_BHNE: Tensor, k_BKME: Tensor, v_BKME: Tensor, mask: Mask, backend: 
         out = flex_attention(q_BHNE, k_BKME, v_BKME, block_mask=mask.block(), enable_gqa=True)
         assert isinstance(out, Tensor)
         return out
+    if backend == "documents" and (runs := mask.documents()) is not None:
+        return _by_document(q_BHNE, k_BKME, v_BKME, runs)
     return F.scaled_dot_product_attention(q_BHNE, k_BKME, v_BKME, attn_mask=mask.dense(), enable_gqa=True)
+
+
+def _by_document(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int, Tensor | None]]) -> Tensor:
+    """The same as with the dense mask of the row, at the cost of the documents alone; zeros for padding. For CPUs,
+    which have no sparse kernel: work grows with the samples of a row and not with their square."""
+    sizes = [stop - start for start, stop, _ in runs]
+    parts = [
+        torch.zeros_like(a)
+        if seen is None
+        else F.scaled_dot_product_attention(a, b, c, attn_mask=seen, enable_gqa=True)
+        for a, b, c, (_, _, seen) in zip(*(x.split(sizes, dim=2) for x in (q, k, v)), runs, strict=True)
+    ]
+    return torch.cat(parts, dim=2)

@@ -89,13 +89,16 @@ class Serialiser:
         pictures: Sequence[Tensor],
         question: str,
         state: tuple[np.ndarray, np.ndarray],
-        target: Action,
+        target: Action | Sequence[Action],
         history: Chunk | None = None,
         motion: Motion | None = None,
         name: str = "",
         embodiment: str = "",
     ) -> Example:
-        """Motion generation and continuation: pictures, words, state (values, slots), clean steps; then the answer."""
+        """Motion generation and continuation: pictures, words, state (values, slots), clean steps; then the answer.
+
+        Several targets are the same steps at other flow times with other noise; no one sees another (eq. 9)."""
+        targets = [target] if isinstance(target, Action) else list(target)
         words = Text(self.tokenizer.encode(self.words(question)), instruction=True)
         given: list[Segment] = [self.opening(), *self.vision(pictures)]
         if self.compat.bare_actions:  # as released: the state stands before the words
@@ -103,8 +106,8 @@ class Serialiser:
         else:
             segments = [*given, words, self.header(), State(*state)]
         if history is not None:
-            segments.append(context_steps(history.values, target.slots, history.known))
-        segments.append(target)
+            segments.append(context_steps(history.values, targets[0].slots, history.known))
+        segments += targets
         if motion is not None:
             segments.append(motion)
         return Example(segments, name, embodiment)

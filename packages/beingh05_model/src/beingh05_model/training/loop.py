@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ from torch import distributed as dist
 
 from beingh05_model.network.model import BeingH, Losses
 from beingh05_model.sequence import tokenizer as tk
-from beingh05_model.sequence.collate import pack
 from beingh05_model.training import checkpoint
 from beingh05_model.training.adapters import AdapterOptimiser, take_out
 from beingh05_model.training.balance import Balance
 from beingh05_model.training.ema import Ema
 from beingh05_model.training.engine import full_tensors, start_engine
+from beingh05_model.training.loader import PackedRow, loader, turns
 from beingh05_model.training.optimiser import freeze, rate_at
-from beingh05_model.training.rows import Examples, Row, RowStream, StreamState
+from beingh05_model.training.rows import Examples, StreamState
 from beingh05_model.training.settings import TrainSettings
 
 
@@ -56,32 +57,27 @@ def train(
         ValueError: the rows of a step cannot be shared evenly by the ranks, or there is nothing to resume.
     """
     rank, world = dist.get_rank(), dist.get_world_size()
-    packing = settings.packing
-    if packing.rows % world:
-        raise ValueError(f"packing.rows ({packing.rows}) must be a multiple of the number of ranks ({world})")
+    turns(settings, 0, rank, world)  # refused before anything is built
+    share = settings.packing.rows // world
     out = Path(settings.output)
     freeze(model, settings)
     model.backbone.recompute = settings.recompute
     taken = take_out(model)
     adapters = None if taken is None else AdapterOptimiser(taken, settings.optimiser)
-    engine = start_engine(settings, model, accumulate=packing.rows // world)
+    engine = start_engine(settings, model, accumulate=share)
     ema = None if settings.optimiser.ema is None else Ema(engine.module, settings.optimiser.ema)
     balance = Balance(model)
     step = 0
     states: dict[int, StreamState] = {}
     if resume:
         step, states = _resume(engine, ema, adapters, out)
-    delimiters = model.delimiters is not None
-    streams = [
-        RowStream(source, packing, number, delimiters, states.get(number))
-        for number in range(rank, packing.rows, world)
-    ]
+    rows = loader(source, settings, states, step, rank, world)
     losses: list[float] = []
     while step < settings.steps:
         rate = rate_at(step, settings.steps, settings.optimiser)
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
-        figures = _step(engine, streams, settings, model, adapters, balance)
+        figures = _step(engine, rows, share, states, settings, adapters, balance)
         if adapters is not None:
             adapters.step(rate)
         balance.step()
@@ -95,24 +91,26 @@ def train(
         if stop_after is not None and step >= stop_after:
             break
         if step % settings.save_every == 0 or step == settings.steps:
-            _save(engine, ema, adapters, settings, streams, step, tokenizer, about)
+            _save(engine, ema, adapters, settings, states, step, tokenizer, about)
     return Outcome(step, losses)
 
 
 def _step(
     engine: Any,
-    streams: list[RowStream],
+    rows: Iterator[PackedRow],
+    share: int,
+    states: dict[int, StreamState],
     settings: TrainSettings,
-    model: BeingH,
     adapters: AdapterOptimiser | None,
     balance: Balance,
 ) -> dict[str, float]:
-    """One optimiser step: a row of every stream of this rank, forward, backward; then the update."""
+    """One optimiser step: this rank's rows, forward, backward; then the update. ``states`` follows the rows taken."""
     sums: dict[str, float] = defaultdict(float)
     clock = _Clock(sums)
-    for stream in streams:
-        row = stream.next()
-        t = _tokens(row, settings, model).to(engine.device)
+    for _ in range(share):
+        row = next(rows)
+        states[row.stream] = row.state
+        t = row.content.to(engine.device)
         if adapters is not None:
             adapters.see(t)
         clock.add("data_s")
@@ -125,16 +123,10 @@ def _step(
         engine.step()
         clock.add("update_s")
         for name, value in _figures(parts, loss).items():
-            sums[name] += float(value) / len(streams)
+            sums[name] += float(value) / share
         sums["tokens"] += row.tokens
-        sums["samples"] += len(row.examples)
+        sums["samples"] += row.samples
     return _over_ranks(dict(sums))
-
-
-def _tokens(row: Row, settings: TrainSettings, model: BeingH) -> Any:
-    total = settings.packing.tokens if settings.packing.pad else None
-    compat = model.config.compat
-    return pack(row.examples, total, full_actions=not compat.causal_actions, delimiters=not compat.bare_actions)
 
 
 def _total(parts: Losses, settings: TrainSettings) -> Tensor:
@@ -201,7 +193,7 @@ def _save(
     ema: Ema | None,
     adapters: AdapterOptimiser | None,
     settings: TrainSettings,
-    streams: list[RowStream],
+    states: dict[int, StreamState],
     step: int,
     tokenizer: tk.TextTokenizer,
     about: dict[str, Any],
@@ -209,7 +201,7 @@ def _save(
     """Optimiser state, positions of all streams and the model itself; ``latest`` names it once it is whole."""
     out, name = Path(settings.output), f"step-{step:07d}"
     world, rank = dist.get_world_size(), dist.get_rank()
-    mine = {s.stream: s.state.as_dict() for s in streams}
+    mine = {number: state.as_dict() for number, state in states.items()}
     every: list[dict[int, Any]] = [mine] * world
     if world > 1:
         dist.all_gather_object(every, mine)

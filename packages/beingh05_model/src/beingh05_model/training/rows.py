@@ -1,12 +1,13 @@
 """Packed rows in a fixed number of streams, each resumable at any row.
 
-Position p of the recipe belongs to stream p mod n. One optimiser step takes one row of every stream; ranks share the
-streams. So the samples of a step are the same for any number of ranks that divides n.
+Position p of the recipe belongs to stream p mod n. A step takes one row of each of ``rows`` streams, and the next step
+of the next ones, until all ``lanes`` have had their turn. Ranks and workers share the streams, so the samples of a step
+are the same for any number of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,7 +19,11 @@ from beingh05_model.training.settings import PackingSettings
 class Examples(Protocol):
     """Anything with an example at each position."""
 
-    def example(self, position: int) -> Example: ...
+    def examples(self, positions: Sequence[int]) -> list[Example]: ...
+
+
+#: positions that a stream asks for at once: rows of the shards are read together
+AT_ONCE = 16
 
 
 @dataclass
@@ -53,15 +58,24 @@ class RowStream:
         delimiters: bool,
         state: StreamState | None = None,
     ) -> None:
-        if not 0 <= stream < settings.rows:
-            raise ValueError(f"stream {stream} is not one of {settings.rows}")
+        if not 0 <= stream < settings.streams:
+            raise ValueError(f"stream {stream} is not one of {settings.streams}")
         self.source, self.settings, self.stream, self.delimiters = source, settings, stream, delimiters
         self.state = state or StreamState()
-        self._held = {position: self._example(position) for position in self.state.held}
+        self._read: dict[int, tuple[Example, int]] = {}
+        self._held = dict(zip(self.state.held, self._examples(self.state.held), strict=True))
 
-    def _example(self, position: int) -> tuple[Example, int]:
-        example = self.source.example(position)
-        return example, length(example, self.delimiters)
+    def _examples(self, positions: Sequence[int]) -> list[tuple[Example, int]]:
+        found = self.source.examples(positions) if positions else []
+        return [(example, length(example, self.delimiters)) for example in found]
+
+    def _example(self, taken: int) -> tuple[Example, int]:
+        """The stream's example of this number; some more are read with it."""
+        if taken not in self._read:
+            ahead = range(taken, taken + AT_ONCE)
+            positions = [self.stream + n * self.settings.streams for n in ahead]
+            self._read = dict(zip(ahead, self._examples(positions), strict=True))
+        return self._read.pop(taken)
 
     def __iter__(self) -> Iterator[Row]:
         while True:
@@ -78,9 +92,9 @@ class RowStream:
                 del held[position]
         taken, skipped = self.state.taken, self.state.skipped
         while len(held) <= self.settings.held:
-            position = self.stream + taken * self.settings.rows
+            position = self.stream + taken * self.settings.streams
+            example, size = self._example(taken)
             taken += 1
-            example, size = self._example(position)
             if size > min(limit, self.settings.longest_sample):
                 skipped += 1
                 continue

@@ -27,6 +27,10 @@ class DataSettings(Settings):
     ``views``: at most this many pictures of a time, in the order of the row. ``blind``: pictures are left out.
     ``delay``: committed prefixes are drawn (eq. 17); off for open-loop robots.
     ``fastest_source_hz``: so many source steps a second are read for a chunk of merged steps.
+    ``draws``: so many flow times and noises of a chunk are trained on at once, on one reading of its question.
+    ``workers``: processes of each rank that read ahead; 0 reads in the training process. ``ahead``: packed rows that
+    each of them prepares. The samples do not depend on either.
+    ``cached_episodes``, ``open_videos``: episode rows and decoders that each reader keeps.
     """
 
     recipe: str
@@ -36,17 +40,29 @@ class DataSettings(Settings):
     blind: bool = False
     delay: DelaySettings | None = None
     fastest_source_hz: float = Field(default=100.0, gt=0)
+    draws: int = Field(default=1, ge=1)
+    workers: int = Field(default=0, ge=0)
+    ahead: int = Field(default=2, ge=1)
+    cached_episodes: int = Field(default=64, ge=1)
+    open_videos: int = Field(default=16, ge=1)
 
 
 class PackingSettings(Settings):
-    """Rows of packed samples. ``rows`` is the number of rows of one optimiser step over all ranks: a fixed number of
-    streams, so that the samples of a step do not depend on how many ranks share them."""
+    """Rows of packed samples. ``rows`` is the number of rows of one optimiser step over all ranks. Each row of a step
+    has ``lanes`` streams that take turns, so that a rank with one row a step can keep as many workers busy. The number
+    of streams is fixed, so the samples of a step do not depend on how many ranks and workers share them."""
 
     rows: int = Field(default=1, ge=1)
+    lanes: int = Field(default=1, ge=1)
     tokens: int = Field(default=7680, ge=16)
     longest_sample: int = Field(default=4096, ge=16)
     held: int = Field(default=4, ge=0)
     pad: bool = True
+
+    @property
+    def streams(self) -> int:
+        """Position p of the recipe belongs to stream p mod this."""
+        return self.rows * self.lanes
 
 
 class OptimiserSettings(Settings):
@@ -104,6 +120,8 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"freeze_action_layers is {self.freeze_action_layers}; there are {self.model.backbone.layers}"
             )
+        if self.data.draws > 1 and self.model.mpg is not None and self.model.mpg.strength:
+            raise ValueError("data.draws: the gate changes the state token by the noise of one draw; set draws to 1")
         if self.data.chunk.steps != self.model.flow.chunk:
             raise ValueError(
                 f"data.chunk.steps is {self.data.chunk.steps} and model.flow.chunk {self.model.flow.chunk}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -17,7 +16,7 @@ from beingh05_model.sequence.segments import Example
 from beingh05_model.sequence.serialise import Serialiser
 from beingh05_model.training.settings import DataSettings
 from unihand_data.language.templates import render
-from unihand_data.recipe.reader import RecipeReader, Talk
+from unihand_data.recipe.reader import Drawn, RecipeReader, Talk
 from unihand_data.shards.window import Window
 from unihand_data.space import Embodiment, load_embodiment
 
@@ -49,20 +48,30 @@ class Source:
         if settings.chunk.human_frame != "world":
             raise ValueError("data.chunk.human_frame: windows of a recipe have no camera poses; only 'world' is read")
         self.settings, self.serialiser, self.edge, self.seed = settings, serialiser, edge, seed
-        self.reader = RecipeReader(settings.recipe, places=places, render=render)
+        self.reader = RecipeReader(
+            settings.recipe,
+            places=places,
+            render=render,
+            cache_episodes=settings.cached_episodes,
+            open_media=settings.open_videos,
+        )
         chunk = settings.chunk
         fastest = 1 if chunk.rate_hz is None else max(1, math.ceil(settings.fastest_source_hz / chunk.rate_hz))
         self._horizon = chunk.steps * fastest
-        self._views = () if settings.blind else None
+        self._views = () if settings.blind else settings.views
 
     def example(self, position: int) -> Example:
         """What stands at a position."""
-        options: dict[str, Any] = {} if self._views is None else {"views": self._views}
-        drawn, found = self.reader.read([position], horizon=self._horizon, **options)[0]
-        random = np.random.default_rng([self.seed, position])
-        if isinstance(found, Talk):
-            return self._talk(found, random)
-        one = self._window(found, random)
+        return self.examples([position])[0]
+
+    def examples(self, positions: Sequence[int]) -> list[Example]:
+        """What stands at these positions; rows of the shards are read in one request."""
+        found = self.reader.read(positions, horizon=self._horizon, views=self._views)
+        return [self._example(drawn, one) for drawn, one in found]
+
+    def _example(self, drawn: Drawn, found: Window | Talk) -> Example:
+        random = np.random.default_rng([self.seed, drawn.position])
+        one = self._talk(found, random) if isinstance(found, Talk) else self._window(found, random)
         one.source = drawn.source
         return one
 
@@ -76,9 +85,7 @@ class Source:
     def _talk(self, talk: Talk, random: np.random.Generator) -> Example:
         turns = [(ROLES[turn["from"]], turn["value"]) for turn in talk.conversation.turns]
         pictures = [] if self.settings.blind else self._pictures(talk.pictures, random)
-        one = self.serialiser.talking(turns, pictures, talk.conversation.conversation_id)
-        one.source = talk.conversation.source
-        return one
+        return self.serialiser.talking(turns, pictures, talk.conversation.conversation_id)
 
     def _window(self, window: Window, random: np.random.Generator) -> Example:
         robot, chunk = embodiment(window.embodiment), self.settings.chunk
@@ -86,7 +93,7 @@ class Source:
         slots = np.zeros(200, bool)
         slots[robot.slots("action")] = True
         times = range(len(window.frame_times)) if window.frames else ()
-        views = list(window.frames.values())[: self.settings.views]
+        views = list(window.frames.values())
         pictures = self._pictures([view[t] for t in times for view in views], random)
         state = window.state[-1].astype(np.float32), window.state_mask[-1]
         names = {"name": window.sample_id, "embodiment": window.embodiment}
@@ -102,7 +109,8 @@ class Source:
         history = None
         if window.task == "motion_continuation":
             history = merge_steps(window.history[-needed:], window.history_mask[-needed:], merge)
-        target = self.serialiser.target(target_chunk, slots, random, self.delay(robot, merge / window.rate_hz))
+        delay = self.delay(robot, merge / window.rate_hz)
+        target = [self.serialiser.target(target_chunk, slots, random, delay) for _ in range(self.settings.draws)]
         motion = self.serialiser.motion(target_chunk, random) if robot.domain == "human" else None
         return self.serialiser.acting(pictures, window.question, state, target, history, motion, **names)
 

@@ -28,7 +28,7 @@ from unihand_data.shards.rows import ConversationRow, EpisodeRow, MediaRow, Samp
 from unihand_data.shards.sample_index import SampleIndex
 from unihand_data.shards.store import Store
 from unihand_data.shards.window import Window, dense
-from unihand_data.shards.window_plan import Renderer, plan_window
+from unihand_data.shards.window_plan import Renderer, plan_window, view_names
 
 __all__ = ["ShardReader", "Window", "dense"]
 
@@ -227,7 +227,7 @@ class ShardReader:
         *,
         horizon: int = 16,
         history: int | None = None,
-        views: Sequence[str] | None = None,
+        views: Sequence[str] | int | None = None,
         size: int | tuple[int, int] | None = None,
         image_offsets: Sequence[int] | None = None,
         sparse: bool = False,
@@ -238,7 +238,7 @@ class ShardReader:
             horizon: action steps T; a description takes the steps of its span instead.
             history: steps N before the start. Steps outside the episode are zero and masked. None follows the task:
                 ``horizon`` for a continuation, which is given the clean actions before its start, else 0.
-            views: views to decode, by name; None takes all, ``()`` none.
+            views: views to decode, by name; None takes all, a number the first ones of each row, ``()`` none.
             size: side or (height, width) frames are scaled to; None keeps the stored size.
             image_offsets: rows of the images relative to the start; default by task: (0,), for a continuation
                 (-history, 0), from the episode's first frame where the history is shorter (``Window.frame_times``
@@ -251,7 +251,7 @@ class ShardReader:
         use_lance()
         asked = self._samples_of(what)
         episodes = self._fetch([s.episode_id for s in asked])
-        self.media_rows({c.media_id for e in episodes.values() for c in e.cameras if views is None or c.view in views})
+        self.media_rows({c.media_id for e in episodes.values() for c in e.cameras if c.view in view_names(e, views)})
         steps = [w.history_steps(s.task, horizon, history) for s in asked]
         plans = [
             plan_window(episodes[s.episode_id], s, horizon, n, views, image_offsets, self.media)

@@ -71,19 +71,27 @@ class WindowPlan:
         )  # fmt: skip
 
 
+def view_names(episode: EpisodeRow, views: Sequence[str] | int | None) -> list[str]:
+    """Views that are asked for: all with None, that many first ones with a number."""
+    if views is None or isinstance(views, int):
+        return [c.view for c in episode.cameras][:views]
+    return list(views)
+
+
 def plan_window(
     episode: EpisodeRow,
     sample: SampleRow,
     horizon: int,
     history: int,
-    views: Sequence[str] | None,
+    views: Sequence[str] | int | None,
     offsets: Sequence[int] | None,
     media_of: Callable[[str], MediaRow],
 ) -> WindowPlan:
     """Which frames of which media a window needs.
 
     Args:
-        views: by name; None takes all, ``()`` none. offsets: rows of the images relative to the start.
+        views: by name; None takes all, a number the first ones, ``()`` none.
+        offsets: rows of the images relative to the start.
         media_of: a media row by id (its frame times).
 
     Raises:
@@ -97,7 +105,7 @@ def plan_window(
         raise ShardError(f"episode {episode.episode_id}: start frame {start} is outside its {T} frames")
     length = w.span_frames(episode, sample) if sample.task == "motion_description" else horizon
     cameras = {c.view: c for c in episode.cameras}
-    names = list(cameras) if views is None else list(views)
+    names = view_names(episode, views)
     steps = w.image_steps(sample.task, start, history, min(length, T - start), offsets) if names else []
     if steps and (min(steps) < 0 or max(steps) >= T):
         raise ShardError(
