@@ -6,6 +6,7 @@ Legend: B batch, N queries, M keys, H heads, K key/value heads, E head width.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -92,8 +93,9 @@ class Mask:
             def predicate(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
                 return visible(layout, b, q + start, k)
 
+            device = layout.document.device
             self._made["block"] = create_block_mask(
-                predicate, rows, None, queries, keys, device=layout.document.device.type
+                predicate, rows, None, queries, keys, device=device.type, _compile=device.type == "cuda"
             )
         return self._made["block"]
 
@@ -119,12 +121,18 @@ class Mask:
         return runs
 
 
+@cache
+def _flex(on_gpu: bool) -> Any:
+    """FlexAttention; on a GPU compiled, or it would hold all scores in memory."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=False) if on_gpu else flex_attention
+
+
 def attend(q_BHNE: Tensor, k_BKME: Tensor, v_BKME: Tensor, mask: Mask, backend: Backend) -> Tensor:
     """Grouped-query attention with scale 1 / sqrt(E): [B, H, N, E]."""
     if backend == "flex":
-        from torch.nn.attention.flex_attention import flex_attention
-
-        out = flex_attention(q_BHNE, k_BKME, v_BKME, block_mask=mask.block(), enable_gqa=True)
+        out = _flex(q_BHNE.is_cuda)(q_BHNE, k_BKME, v_BKME, block_mask=mask.block(), enable_gqa=True)
         assert isinstance(out, Tensor)
         return out
     if backend == "documents" and (runs := mask.documents()) is not None:
