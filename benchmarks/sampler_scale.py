@@ -7,7 +7,8 @@ The catalogue has the true counts of a build of that size (134 M human samples, 
 99 strata) and no rows: the order computes which sample stands at a position and holds no list. ``--index`` also writes
 an index of that many records, and reads random ones from it through the memory map, as training does. ``--build`` also
 builds a recipe of a generated shard directory with about that many samples. ``--copies`` finds the copies among that
-many motion signatures of one robot, half of them of another data set and each a copy of one of the first, with noise.
+many motion signatures of one robot, half of them of another data set and each a copy of one of the first, with noise;
+then, as if they were one data set uploaded twice, the second uploads.
 
 The peer is what data loaders do by default: a permutation of all indices held in memory, drawn from per stratum. Each
 case is a fresh process, so that start time and peak memory are its own. One JSON line per case, the machine first.
@@ -192,7 +193,7 @@ def copies_case(episodes: int) -> dict[str, Any]:
 
     from unihand_data.curate.robot.signature import STEP, TIMES, VERSION
     from unihand_data.recipe.motions import MotionReader
-    from unihand_data.recipe.near import copies
+    from unihand_data.recipe.near import copies, uploaded_again
 
     rng, reader, reading = np.random.default_rng(SEED), MotionReader(), 0.0
     basis = rng.normal(size=(6, TIMES, 14))
@@ -211,9 +212,14 @@ def copies_case(episodes: int) -> dict[str, Any]:
     started = time.perf_counter()
     _, (a, b) = copies(motions, 0.02, 0.05)
     found = len(np.unique(b[(b == a + 1) & (a % 2 == 0)]))
+    compared, started = time.perf_counter() - started, time.perf_counter()
+    pair = (motions.row // 2).astype("u8") + np.uint64(1)  # now as if each pair were one recording, uploaded twice
+    motions.exact[:] = pair[:, None]
+    again = len(uploaded_again(motions, pair, np.ones(episodes, bool)))
     return {
         "case": "copies", "episodes": episodes, "copies_found": found, "of": episodes // 2, "read_s": round(reading, 1),
-        "compared_s": round(time.perf_counter() - started, 1), "peak_mb": peak_mb(),
+        "compared_s": round(compared, 1), "uploaded_again": again,
+        "uploaded_again_s": round(time.perf_counter() - started, 2), "peak_mb": peak_mb(),
     }  # fmt: skip
 
 

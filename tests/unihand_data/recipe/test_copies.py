@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unihand_data.curate.robot.signature import STEP, TIMES, VERSION
 from unihand_data.recipe.build import build
 from unihand_data.recipe.motions import MotionReader
-from unihand_data.recipe.near import copies
+from unihand_data.recipe.near import copies, uploaded_again
 from unihand_data.recipe.settings import RecipeSettings
 from unihand_data.shards.errors import ShardError
 
@@ -83,6 +83,68 @@ def test_copies_across_directories_and_sources_are_taken_once(make, tmp_path):
     assert found["by_source"]["copy"]["taken"]["episodes"] == 2
     off = {"recordings": False, "near_distance": None, "conversations": False}
     assert recipe_of(inputs, tmp_path / "r", duplicates=off)["left_out"]["rows"] == {"same_id": 1}
+
+
+def test_a_re_upload_into_the_same_directory_and_source_is_trained_on_once(make, tmp_path):
+    """Its episode id differs by words or pictures; recording, robot, steps and numbers are those of the first."""
+    said = signed({EEF: path(1)}, exact="0a")
+    first = make.episode("a", recording_id="one", provenance=said)
+    rows = [
+        first,
+        make.episode("a2", recording_id="one", provenance=said),
+        make.episode("a3", recording_id="one", provenance=said, frames=60),
+        make.episode("twin", recording_id="one", provenance=said, parent_id="first"),
+        make.episode("other recording", provenance=said),  # the same numbers of the state, other raw numbers
+        make.episode("other robot", recording_id="one", provenance=said, embodiment="so101"),
+        make.episode("other numbers", recording_id="one", provenance=signed({EEF: path(1)}, exact="0b")),
+        make.episode("longer", recording_id="one", provenance=signed({EEF: path(1)}, exact="0a", steps=41)),
+        make.episode("no numbers", recording_id="one", provenance=signed({GRIP: path(1, k=1)})),
+        make.episode("no numbers either", recording_id="one", provenance=signed({GRIP: path(1, k=1)})),
+    ]
+    for number, row in enumerate(rows):  # rows of a table are in the order of recordings and ids
+        row.episode_id = f"{number:032x}"
+    rows[3].parent_id = first.episode_id
+    more = [
+        make.episode(f"b{i}", source="elsewhere", provenance=signed({EEF: path(9 + i)}, exact="0c")) for i in (0, 1)
+    ]
+    one = make.write(tmp_path / "one", rows)
+    two = make.write(tmp_path / "two", more)
+    for inputs in ([one], [one, two], [two, one]):  # what else is there changes nothing of the choice
+        found = recipe_of(inputs, tmp_path / "r")
+        assert found["left_out"]["rows"] == {"same_recording": 2}
+        assert found["by_source"]["arm_set"]["taken"]["episodes"] == 7
+    off = recipe_of([one], tmp_path / "r", duplicates={"recordings": False})
+    assert not off["left_out"]["rows"]
+
+
+def test_a_re_upload_stays_where_the_first_is_left_out_and_goes_with_what_is_held_out(make, tmp_path):
+    said = signed({EEF: path(1)}, exact="0a")
+
+    def uploads(name: str, **of_first):
+        return make.write(tmp_path / name, [make.episode(f"{name}1", recording_id=name, provenance=said, **of_first),
+                                            make.episode(f"{name}2", recording_id=name, provenance=said)])  # fmt: skip
+
+    inputs = [uploads("barred", licence="secret"), uploads("held", split="test")]
+    found = recipe_of(inputs, tmp_path / "r", exclude_licences=["secret"], duplicates={"near_distance": None})
+    assert found["left_out"]["rows"] == {"licence": 1, "split": 1, "held_out_copy": 1}
+
+
+def test_episodes_that_re_draw_one_recording_are_no_re_uploads_of_each_other(make, tmp_path):
+    rows = [
+        make.episode(f"drawn{i}", source="redrawn", recording_id="one", embodiment="ur5e",
+                     provenance=signed({EEF: path(1)}, exact="0a", facts={"split_group": "set/1"}))
+        for i in (0, 1)
+    ]  # fmt: skip
+    assert not recipe_of([make.write(tmp_path / "d", rows)], tmp_path / "r")["left_out"]["rows"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.sampled_from(["", "0a", "0b"])), max_size=12))
+@running(max_examples=50, deadline=None)
+def test_of_equal_uploads_exactly_the_first_stays(rows):
+    entries = [("x", robot, signed({EEF: path(1)}, exact=exact)) for _, robot, exact in rows]
+    recording = np.array([number for number, _, _ in rows], "u8")
+    found = uploaded_again(motions_of(*entries), recording, np.ones(len(rows), bool)) if rows else []
+    assert sorted(found) == [i for i, row in enumerate(rows) if row[2] and row in rows[:i]]
 
 
 def test_containers_of_one_data_set_are_compared_and_demonstrations_within_one_are_not():

@@ -5,6 +5,8 @@ Of rows that are trained on, the first in the order of the inputs stays:
 - an id that occurs again (the same episode or conversation in two directories);
 - a recording that occurs again in another directory or source: by its id, or by its numbers where another container
   gave it another id (:mod:`unihand_data.recipe.near`, exact);
+- a recording that occurs again in the same directory and source, as a re-upload does that one data-set file reads
+  (:func:`unihand_data.recipe.near.uploaded_again`);
 - a near copy of an episode that stays (same module, near);
 - a conversation all of whose questions were asked before about the same images.
 
@@ -20,7 +22,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unihand_data.recipe.near import NONE, Pairs, copies, redrawn
+from unihand_data.recipe.near import NONE, Pairs, copies, redrawn, uploaded_again
 from unihand_data.recipe.rows import Rows
 from unihand_data.recipe.settings import Duplicates
 
@@ -38,6 +40,7 @@ def mark_duplicates(rows: Rows, settings: Duplicates) -> None:
     _mark(rows, _on(rows, lambda at: _later_of(rows.ids[at])), "same_id")
     if settings.recordings:
         _mark(rows, _on(rows, lambda at: _recordings(rows, at)), "same_recording")
+        _mark(rows, _uploaded_again(rows), "same_recording")
         _mark(rows, _after_kept(rows, exact), "same_recording")
     _mark(rows, _after_kept(rows, near), "near_duplicate")
     if settings.conversations and len(rows.questions[0]):
@@ -153,6 +156,16 @@ def _recordings(rows: Rows, at: np.ndarray) -> np.ndarray:
     owner = owner[at]
     _, first, inverse = np.unique(rows.recording[at], return_index=True, return_inverse=True)
     return (owner != owner[first][inverse]) & (rows.column("domain")[at] != "vision_text")
+
+
+def _uploaded_again(rows: Rows) -> np.ndarray:
+    """(R,) bool: robot episodes whose very recording an earlier row has that is still in. A mirror twin is no copy of
+    its parent, whose recording it shares."""
+    m = rows.motions
+    out = np.zeros(len(rows.left_out), bool)
+    in_still = (rows.left_out[m.row] == "") & ~rows.twin[m.row]
+    out[m.row[uploaded_again(m, rows.recording[m.row], in_still)]] = True
+    return out
 
 
 def _after_kept(rows: Rows, pairs: Pairs) -> np.ndarray:

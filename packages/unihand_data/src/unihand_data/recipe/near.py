@@ -67,6 +67,17 @@ def copies(motions: Motions, distance: float | None, duration: float) -> tuple[P
     return _rows(motions, exact), _rows(motions, near)
 
 
+def uploaded_again(motions: Motions, recording: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Entries of ``which`` ((M,) bool) that repeat one of a smaller row: equal ``recording`` ((M,), hash of all raw
+    numbers, times and names), embodiment, steps and exact hashes, of which there is one. So only words and pictures
+    can differ. An episode that re-draws a recording repeats none."""
+    use = np.flatnonzero(which & (motions.group == 0) & motions.exact.any(axis=1))
+    keys = [recording[use], motions.embodiment[use], motions.steps[use], *motions.exact[use].T]
+    order = np.lexsort((motions.row[use], *keys))
+    same = [key[order][1:] == key[order][:-1] for key in keys]
+    return use[order[1:][np.logical_and.reduce(same)]]
+
+
 def redrawn(motions: Motions, distance: float, duration: float) -> Pairs:
     """Pairs of row numbers: a re-drawn episode, and the recording it shows (or another one that re-draws it)."""
     drawn = np.array([any(n == RECORDED for n, _ in layout) for layout in motions.layouts] or [False])

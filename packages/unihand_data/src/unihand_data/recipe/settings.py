@@ -54,7 +54,8 @@ class Duplicates(Settings):
     row leaves training whatever the order, and whatever ``recordings`` and ``conversations`` say."""
 
     recordings: bool = Field(
-        default=True, description="one recording in two sources, directories or containers (the same numbers)"
+        default=True,
+        description="one recording in two sources, directories or containers (the same numbers), or twice in one",
     )
     near_distance: float | None = Field(
         default=0.02,
