@@ -2,9 +2,9 @@
 
     Rollout(policy, execute=8, together=16).run(episodes, make) -> outcomes; summary(outcomes) -> rates with intervals
 
-A simulator of any kind is an object with ``reset``, ``observe``, ``step``, ``success``, ``close`` (:class:`Simulator`). A policy is
-anything with ``act(observations) -> chunks [B, T, 200]`` (:class:`beingh05_model.inference.policy.Policy`, or a
-baseline). What an episode becomes depends on its task, seed and trial alone, not on the episodes beside it: its noise
+A simulator is any object with ``reset``, ``observe``, ``step``, ``success`` and ``close`` (:class:`Simulator`). A
+policy is anything with ``act(observations) -> chunks [B, T, 200]``: :class:`beingh05_model.inference.policy.Policy`, or
+a baseline. What an episode becomes depends on its task, seed and trial alone, not on the episodes beside it: its noise
 is seeded by them (to rounding: a batch of another size may add numbers in another order).
 
 Legend: B observations, T action steps, S 200 slots.

@@ -52,12 +52,23 @@ class Observation:
 
 
 class Policy:
-    """Acts with a model. Noise follows ``seed`` and the number of the call, so an episode can be repeated."""
+    """Acts with a model. Noise follows ``seed`` and the number of the call, so an episode can be repeated.
+
+    ``question`` is how a checkpoint was asked to act, with ``{instruction}`` and ``{steps}`` in it; None takes our own
+    template.
+    """
 
     def __init__(
-        self, model: BeingH, tokenizer: tk.TextTokenizer, *, system: str = SYSTEM, seed: int = 0, blind: bool = False
+        self,
+        model: BeingH,
+        tokenizer: tk.TextTokenizer,
+        *,
+        system: str = SYSTEM,
+        seed: int = 0,
+        blind: bool = False,
+        question: str | None = None,
     ) -> None:
-        self.model, self.blind = model.eval(), blind
+        self.model, self.blind, self.question = model.eval(), blind, question
         config = model.config
         self.serialiser = Serialiser(
             tokenizer, config.flow, config.vision.tokens, config.compat, None, system, config.compat.one_image_pair
@@ -112,7 +123,12 @@ class Policy:
         """The question with an empty place for the chunk."""
         edge = self.model.config.vision.image_size
         views = [] if self.blind else [images.evaluation(p, edge) for p in observation.pictures.values()]
-        question = render(self._template, instruction)[0] if instruction else "?"
+        if not instruction:
+            question = "?"
+        elif self.question is None:
+            question = render(self._template, instruction)[0]
+        else:
+            question = self.question.format(instruction=instruction, steps=self.model.config.flow.chunk)
         slots = np.zeros(200, bool)
         slots[load_embodiment(observation.embodiment).slots("action")] = True
         target = self.serialiser.unknown(self.model.config.flow.chunk, slots)
