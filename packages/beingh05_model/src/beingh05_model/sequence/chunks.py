@@ -6,6 +6,7 @@ averaged. Legend: N source steps, T chunk steps, S 200 slots.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,10 @@ class ChunkSettings(Settings):
     def merge(self, source_hz: float) -> int:
         """Source steps that become one step of the chunk."""
         return 1 if self.rate_hz is None else max(1, round(source_hz / self.rate_hz))
+
+    def source_steps(self, fastest_hz: float) -> int:
+        """Source steps of a chunk where a source has at most ``fastest_hz`` a second."""
+        return self.steps * (1 if self.rate_hz is None else max(1, math.ceil(fastest_hz / self.rate_hz)))
 
 
 @dataclass

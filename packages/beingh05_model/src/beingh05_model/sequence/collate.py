@@ -106,7 +106,7 @@ def _fill(row: _Row, example: Example, document: int, sample: int, full_actions:
         row.segment += [number] * count
         row.full += [isinstance(segment, Motion) or (full_actions and isinstance(segment, Action))] * count
         row.target += [target] * count
-        row.position += range(place_from, place_from + count)
+        row.position += [place_from + r for r in _relative(segment, wrap)]
         if not target:
             position += count
             origin = position
@@ -115,6 +115,15 @@ def _fill(row: _Row, example: Example, document: int, sample: int, full_actions:
             start, end = DELIMITERS.index(f"{_name(segment)}_start"), DELIMITERS.index(f"{_name(segment)}_end")
             row.put("delimiter", first, start)
             row.put("delimiter", first + count - 1, end)
+
+
+def _relative(segment: Segment, wrap: bool) -> list[int]:
+    """Positions of a segment's tokens from its first one on, r(j) of eq. 10."""
+    places = segment.places if isinstance(segment, Motion) else None
+    if places is None:
+        return list(range(segment.length + 2 * wrap))
+    inner = [int(p) for p in places]
+    return [0, *(p + 1 for p in inner), inner[-1] + 2] if wrap else inner
 
 
 def _is_target(segment: Segment) -> bool:

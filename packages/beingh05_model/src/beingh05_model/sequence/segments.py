@@ -74,10 +74,15 @@ class Action:
 
 @dataclass
 class Motion:
-    """Quantised motion of the same steps (eq. 8): [Z] ids and which of them are masked."""
+    """Quantised motion of the same steps (eq. 8): [Z] ids and which of them are masked.
+
+    ``places``: [Z] increasing, place of each token among those of a chunk; r(j) of eq. 10. None: one after the other.
+    A hand that is not known has no tokens, and those of the other keep their places.
+    """
 
     ids: np.ndarray
     masked: np.ndarray
+    places: np.ndarray | None = None
 
     @property
     def length(self) -> int:

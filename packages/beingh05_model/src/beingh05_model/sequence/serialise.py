@@ -30,7 +30,7 @@ SYSTEM = "You are an embodied assistant: you look, you answer in words or in mot
 #: placeholders of pictures, state and actions in rendered questions
 PLACEHOLDERS = ("<vision>", "<state>", "<action>")
 
-#: quantises a chunk to motion tokens; None for chunks that have none (robots)
+#: quantises a chunk to motion tokens, negative at places without one; None for chunks that have none at all
 Quantiser = Callable[[Chunk], np.ndarray | None]
 
 
@@ -204,7 +204,10 @@ class Serialiser:
     def motion(self, chunk: Chunk, random: np.random.Generator) -> Motion | None:
         """Quantised steps of the same chunk, some of them masked."""
         ids = None if self.quantise is None else self.quantise(chunk)
-        return None if ids is None else Motion(ids, mask_tokens(len(ids), random))
+        if ids is None:
+            return None
+        places = np.flatnonzero(ids >= 0)
+        return Motion(ids[places], mask_tokens(len(places), random), places)
 
 
 def mask_tokens(count: int, random: np.random.Generator) -> np.ndarray:

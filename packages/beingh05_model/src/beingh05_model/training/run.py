@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from beingh05_model.interop import internvl
+from beingh05_model.motion_tokens import tokenizer as motion_tokens
 from beingh05_model.network.model import BeingH
 from beingh05_model.sequence import tokenizer as tk
 from beingh05_model.sequence.serialise import SYSTEM, Serialiser
@@ -41,8 +42,10 @@ def prepare(settings: TrainSettings) -> Prepared:
     from the question templates and the recipe's sentences, which must fit into the model's vocabulary.
 
     Raises:
-        ValueError: the tokenizer has more tokens than the model, or ``start`` is no checkpoint.
+        ValueError: the tokenizer has more tokens than the model, the motion tokenizer is not the model's, or ``start``
+            is no checkpoint.
     """
+    motion = motion_tokens.for_run(settings.motion_tokenizer, settings.model.motion_tokens, settings.data.chunk)
     words = _tokenizer(settings)
     if len(words) > settings.model.backbone.vocab:
         raise ValueError(
@@ -55,7 +58,7 @@ def prepare(settings: TrainSettings) -> Prepared:
         settings.model.flow,
         settings.model.vision.tokens,
         settings.model.compat,
-        None,
+        None if motion is None else motion.tokenizer.quantise,
         settings.system or SYSTEM,
     )
     source = Source(settings.data, serialiser, settings.model.vision.image_size, settings.seed)
@@ -63,6 +66,7 @@ def prepare(settings: TrainSettings) -> Prepared:
         "recipe": source.reader.hash,
         "embodiments": {name: load_embodiment(name).hash for name in available()},
         "system": serialiser.system,
+        "motion_tokenizer": None if motion is None else motion.identity,
     }
     return Prepared(model, words, source, about)
 

@@ -110,6 +110,7 @@ class TrainSettings(Settings):
     system: str | None = None
     start: str | None = None
     tokenizer: str | None = None
+    motion_tokenizer: str | None = None  # a directory of `beingh05 tokens`, where model.motion_tokens is set
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSettings:

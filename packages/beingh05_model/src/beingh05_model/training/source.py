@@ -55,9 +55,7 @@ class Source:
             cache_episodes=settings.cached_episodes,
             open_media=settings.open_videos,
         )
-        chunk = settings.chunk
-        fastest = 1 if chunk.rate_hz is None else max(1, math.ceil(settings.fastest_source_hz / chunk.rate_hz))
-        self._horizon = chunk.steps * fastest
+        self._horizon = settings.chunk.source_steps(settings.fastest_source_hz)
         self._views = () if settings.blind else settings.views
 
     def example(self, position: int) -> Example:

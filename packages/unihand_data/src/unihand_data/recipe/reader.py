@@ -150,6 +150,12 @@ class RecipeReader:
         for positions in self.order.shard(rank, world, position, batch):
             yield self.read(positions, **options)
 
+    def shards(self) -> Iterator[ShardReader]:
+        """The directories as the recipe pins them, in its order: all their rows, those of ``val`` and ``test`` too,
+        which no position draws."""
+        for number in range(len(self.recipe["directories"])):
+            yield self._reader(number)
+
     def close(self) -> None:
         for reader in self._readers.values():
             reader.close()
