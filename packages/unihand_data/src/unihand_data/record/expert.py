@@ -82,6 +82,7 @@ class Scene:
             if place is not None:
                 env.model.cam_pos[env.model.camera(name).id] = place
         self._renderer: Any = None
+        self._episode = ""
 
     @classmethod
     @contextmanager
@@ -90,9 +91,13 @@ class Scene:
         try:
             yield scene
         finally:
-            if scene._renderer is not None:
-                scene._renderer.close()  # EGL complains when its contexts are left to the interpreter's end
-            scene.env.close()
+            scene.close()
+
+    def close(self) -> None:
+        """Give back renderer and environment; EGL complains when contexts are left to the interpreter's end."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self.env.close()
 
     def attempt(self, ranges: Ranges, seed: int, on_picture: OnPicture | None = None) -> Attempt:
         """Run one attempt; ``on_picture(camera, (H, W, 3) uint8)`` gets the pictures of every step, raw (corner2 upside
@@ -100,27 +105,51 @@ class Scene:
 
         Raises:
             Reject: BAD_VALUE where the simulation became unstable."""
-        rng = random_of(self.task, ranges, seed)
-        sigma = float(rng.uniform(0.0, self.settings.noise))
-        observation = self._reset(ranges, rng)
+        rng, sigma, observation = self._begin(ranges, seed)
         rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, bool]] = []
         left: int | None = None
         while len(rows) < self.settings.max_steps and left != 0:
             label = self._command(observation)
             executed = np.clip(label + rng.normal(size=4) * sigma * NOISE_SHAPE, -1, 1).astype(np.float32)
             if on_picture is not None:
-                self._render(on_picture)
+                for name, picture in self.pictures():
+                    on_picture(name, picture)
             state = observation[:4].astype(np.float32)
-            observation, _, _, _, info = self.env.step(executed)
-            if not np.isfinite(observation).all() or self.env._did_see_sim_exception:
-                raise Reject(Reason.BAD_VALUE, f"{self.task} ({ranges}), seed {seed}: the simulation became unstable")
-            rows.append((state, label, executed, bool(info["success"] > 0.5)))
+            observation, success = self._step(executed)
+            rows.append((state, label, executed, success))
             if left is not None:
                 left -= 1
             elif rows[-1][3]:
                 left = self.settings.after_success
         state, label, executed, success = (np.array(column) for column in zip(*rows))
         return Attempt(self.task, ranges, seed, sigma, state, label, executed, success)
+
+    def start(self, ranges: Ranges, seed: int) -> np.ndarray:
+        """Begin an episode in which a policy acts: objects, goal and hand stand as in ``attempt(ranges, seed)``.
+        Returns the state (4,)."""
+        return self._begin(ranges, seed)[2][:4].astype(np.float32)
+
+    def step(self, command: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Execute a command (4,) in -1..1, clipped to that. Returns the state (4,) after it and the environment's
+        judgement.
+
+        Raises:
+            Reject: BAD_VALUE where the simulation became unstable."""
+        observation, success = self._step(np.clip(command, -1, 1).astype(np.float32))
+        return observation[:4].astype(np.float32), success
+
+    def _begin(self, ranges: Ranges, seed: int) -> tuple[np.random.Generator, float, np.ndarray]:
+        """Generator of the episode, its noise level, the first observation."""
+        self._episode = f"{self.task} ({ranges}), seed {seed}"
+        rng = random_of(self.task, ranges, seed)
+        sigma = float(rng.uniform(0.0, self.settings.noise))
+        return rng, sigma, self._reset(ranges, rng)
+
+    def _step(self, command: np.ndarray) -> tuple[np.ndarray, bool]:
+        observation, _, _, _, info = self.env.step(command)
+        if not np.isfinite(observation).all() or self.env._did_see_sim_exception:
+            raise Reject(Reason.BAD_VALUE, f"{self._episode}: the simulation became unstable")
+        return np.asarray(observation), bool(info["success"] > 0.5)
 
     def _reset(self, ranges: Ranges, rng: np.random.Generator) -> np.ndarray:
         import mujoco
@@ -144,14 +173,15 @@ class Scene:
             warnings.filterwarnings("ignore", message="Constant\\(s\\) may be too high")  # clipped right below
             return np.clip(np.asarray(self.expert.get_action(observation), np.float32), -1, 1)
 
-    def _render(self, on_picture: OnPicture) -> None:
+    def pictures(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What each camera sees now, (name, (H, W, 3) uint8), raw (corner2 upside down)."""
         import mujoco
 
         if self._renderer is None:
             self._renderer = self._cameras_on(mujoco)
         for name in CAMERAS:
             self._renderer.update_scene(self.env.data, camera=name)
-            on_picture(name, self._renderer.render())
+            yield name, self._renderer.render()
 
     def _cameras_on(self, mujoco: Any) -> Any:
         model, size = self.env.model, self.settings.size

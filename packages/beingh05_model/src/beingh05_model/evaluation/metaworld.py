@@ -1,0 +1,163 @@
+"""Meta-World in closed loop: a policy acts where the recorder's experts acted (docs/metaworld.md).
+
+An episode is named ``TASK@RANGE`` and a seed; objects, goal and hand stand as in the recorder's attempt of that seed,
+so seeds of demonstrations (from 0 up) and of evaluation (:data:`FIRST_SEED` up) never meet. The policy sees the hand,
+the gripper and the pictures; the expert's view of objects and goal is never given to it.
+
+Legend: S 200 slots, T steps.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beingh05_model.evaluation.rollout import Episode, Outcome
+from beingh05_model.inference.policy import Observation
+from unihand_data.record.expert import Scene
+from unihand_data.record.gl import choose_backend
+from unihand_data.record.settings import Ranges, RecordSettings
+from unihand_data.record.tasks import SENTENCES
+from unihand_data.space import Embodiment, load_embodiment, to_dense
+
+EMBODIMENT = "metaworld"
+FIRST_SEED = 100_000
+#: policy steps of an episode: two and a half times an expert's longest
+MAX_STEPS = 250
+TURNS = {"none": 0, "rotate_180": 2}
+
+
+def episodes(tasks: Sequence[str], ranges: Ranges, count: int, first_seed: int = FIRST_SEED) -> list[Episode]:
+    """``count`` episodes of each task, at the same seeds for whoever acts."""
+    return [
+        Episode(f"{task}@{ranges}", first_seed + trial, MAX_STEPS, trial) for task in tasks for trial in range(count)
+    ]
+
+
+class MetaWorld:
+    """A :class:`~beingh05_model.evaluation.rollout.Simulator` of one task in one range.
+
+    Args:
+        name: ``TASK@RANGE``.
+        size: pixels of a side, as the demonstrations were recorded.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        choose_backend()
+        task, _, ranges = name.partition("@")
+        settings = RecordSettings.model_validate({"tasks": [task], "ranges": [ranges], "size": size})
+        self.sentence = SENTENCES[settings.tasks[0]]
+        self._ranges: Ranges = settings.ranges[0]
+        self._scene = Scene(settings.tasks[0], settings)
+        self._robot: Embodiment = load_embodiment(EMBODIMENT)
+        self._cameras = {c.key: c for c in self._robot.cameras}
+        self._state = np.zeros(4, np.float32)
+        self._success = False
+
+    def reset(self, seed: int, trial: int) -> None:
+        self._state, self._success = self._scene.start(self._ranges, seed), False
+
+    def observe(self) -> Observation:
+        pictures = {
+            self._cameras[name].view: np.rot90(picture, TURNS[self._cameras[name].turn])
+            for name, picture in self._scene.pictures()
+        }
+        state, known = to_dense(*self._robot.to_unified(self._state[None], "state")[:3])
+        return Observation(pictures, self.sentence, state[0], known[0], EMBODIMENT)
+
+    def step(self, action: np.ndarray) -> None:
+        self.command(self._robot.from_unified(action, range(len(action)), kind="action"))
+
+    def command(self, command: np.ndarray) -> None:
+        """A raw command (4,) instead of an action of the unified space."""
+        self._state, success = self._scene.step(command)
+        self._success = self._success or success
+
+    @property
+    def success(self) -> bool:
+        """Whether any step of the episode succeeded."""
+        return self._success
+
+    def close(self) -> None:
+        self._scene.close()
+
+
+# ---- what a policy that looks must beat ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Clean labels of a recording, [T, 4] per episode, by ``TASK@RANGE``."""
+
+    labels: dict[str, list[np.ndarray]]
+
+    @classmethod
+    def read(cls, recording: Path) -> Demonstrations:
+        """Of a folder of the recorder.
+
+        Raises:
+            FileNotFoundError: no such recording.
+        """
+        import json
+
+        import pyarrow.parquet as pq
+
+        found: dict[str, list[np.ndarray]] = defaultdict(list)
+        lines = (recording / "meta" / "episodes.jsonl").read_text().splitlines()
+        for one in map(json.loads, lines):
+            number = int(one["episode_index"])
+            path = recording / f"data/chunk-{number // 1000:03d}/episode_{number:06d}.parquet"
+            label = np.stack(pq.read_table(path, columns=["action"])["action"].to_numpy())
+            found[f"{one['task_id']}@{one['range']}"].append(label.astype(np.float32))
+        return cls(dict(found))
+
+    def mean_command(self, name: str) -> np.ndarray:
+        """(1, 4): one command for all steps, the mean over the demonstrations of a task."""
+        return np.concatenate(self.labels[name]).mean(0, keepdims=True)
+
+    def mean_trajectory(self, name: str) -> np.ndarray:
+        """[T, 4]: at each step the mean over the demonstrations that are still going on."""
+        lengths = [len(label) for label in self.labels[name]]
+        return np.stack(
+            [np.mean([label[t] for label in self.labels[name] if t < len(label)], 0) for t in range(max(lengths))]
+        )
+
+
+def play(trials: Sequence[Episode], commands: dict[str, np.ndarray], size: int = 32) -> list[Outcome]:
+    """Commands [T, 4] of each task played without looking; the last one is repeated."""
+    out: list[Outcome] = []
+    worlds: dict[str, MetaWorld] = {}
+    try:
+        for one in trials:
+            world = worlds.setdefault(one.task, MetaWorld(one.task, size))
+            world.reset(one.seed, one.trial)
+            path, steps = commands[one.task], 0
+            while steps < one.max_steps and not world.success:
+                world.command(path[min(steps, len(path) - 1)])
+                steps += 1
+            out.append(Outcome(one.task, one.seed, one.trial, world.success, steps, 0))
+    finally:
+        for world in worlds.values():
+            world.close()
+    return out
+
+
+def expert(trials: Sequence[Episode]) -> list[Outcome]:
+    """The scripted expert at the same seeds, without noise."""
+    choose_backend()  # read when the simulator is imported, so also where nothing is rendered
+    out: list[Outcome] = []
+    for name in dict.fromkeys(one.task for one in trials):
+        task, _, ranges = name.partition("@")
+        options: dict[str, Any] = {"tasks": [task], "ranges": [ranges], "noise": 0, "after_success": 0}
+        settings = RecordSettings.model_validate({**options, "max_steps": MAX_STEPS})
+        with Scene.opened(task, settings) as scene:
+            for one in trials:
+                if one.task == name:
+                    tried = scene.attempt(settings.ranges[0], one.seed)
+                    out.append(Outcome(name, one.seed, one.trial, tried.succeeded, len(tried.success), 0))
+    return out
