@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from beingh05_model.commands import evaluate_rows
+
 #: each adds its sub-parser (``set_defaults(run=...)``) to ``beingh05 eval``
-KINDS: tuple[Any, ...] = ()
+KINDS: tuple[Any, ...] = (evaluate_rows,)
 
 
 def add(parsers: Any) -> None:

@@ -1,0 +1,188 @@
+"""Mean Wrist Displacement Similarity (paper 7.3.2, Table 8): does the wrist go where a person's went?
+
+MWDS = mean over samples of cos(dp_predicted, dp_recorded), dp the wrist's displacement from the initial to the final
+state, in the world of the row. Actions are displacements per step, so dp is their sum. A sample is one hand of one
+start frame. What the paper leaves open is a setting (:class:`MwdsSettings`) and named in the report.
+
+Legend: T steps, S 200 slots.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from beingh05_model.evaluation.baselines import RecipeMean, last_motion
+from beingh05_model.evaluation.held_out import Case, HeldOut, HeldOutSettings
+from beingh05_model.evaluation.intervals import Interval, by_episode
+from beingh05_model.evaluation.open_loop import POLICY, drawn
+from beingh05_model.evaluation.rollout import Acts
+from beingh05_model.sequence.chunks import ChunkSettings
+from unihand_data.config import Settings
+from unihand_data.errors import DatasetRefused
+from unihand_data.space import GROUPS
+
+#: slots of a wrist's displacement and of its fingers, by side
+HANDS = {side: (GROUPS[f"{side}_eef_position"].slice, GROUPS[f"{side}_theta"].slice) for side in ("right", "left")}
+
+
+class MwdsSettings(Settings):
+    """What the paper leaves open.
+
+    ``steps``: steps of the chunk that the displacement is summed over (null: all of it). The paper says "from the
+    initial to the final state" and not how far apart these are.
+    ``least_m``: hands that move less are left out and counted; the direction of a hand at rest is noise.
+    ``draws``: chunks sampled per start; ``each`` averages their similarities, ``mean`` takes the similarity of their
+    mean displacement.
+    ``groups``: ``lab`` or ``wild`` by the name of a source (patterns with ``*``); others go by the rows' ``setting``.
+    """
+
+    rows: HeldOutSettings
+    steps: int | None = Field(default=None, ge=1)
+    least_m: float = Field(default=0.02, gt=0)
+    draws: int = Field(default=1, ge=1)
+    combine: Literal["each", "mean"] = "each"
+    groups: dict[str, Literal["lab", "wild"]] = Field(default_factory=dict)
+    mean_episodes: int = Field(default=200, ge=1)
+    batch: int = Field(default=16, ge=1)
+    seed: int = 0
+
+
+@dataclass
+class _Split:
+    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    episodes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    hands: int = 0
+    unknown: int = 0
+    still: int = 0
+    motionless: int = 0
+
+
+def grouping(settings: MwdsSettings) -> Callable[[Mapping[str, Any]], str | None]:
+    """``lab`` or ``wild`` of a row of the episodes table; None for robots.
+
+    Raises:
+        DatasetRefused: a human row that neither the settings nor the row itself assigns.
+    """
+
+    def group(row: Mapping[str, Any]) -> str | None:
+        if row["domain"] != "human":
+            return None
+        for pattern, name in settings.groups.items():
+            if fnmatchcase(str(row["source"]), pattern):
+                return name
+        if row["setting"] not in ("lab", "wild"):
+            raise DatasetRefused(
+                f"episode {row['episode_id']} of source {row['source']!r} has setting {row['setting']!r}, neither lab "
+                f"nor wild: name the source in groups"
+            )
+        return str(row["setting"])
+
+    return group
+
+
+def similarity(predicted: np.ndarray, recorded: np.ndarray) -> float:
+    """Cosine between displacements [3]; 0 where the prediction does not move at all."""
+    length = float(np.linalg.norm(predicted) * np.linalg.norm(recorded))
+    return float(predicted @ recorded) / length if length > 0 else 0.0
+
+
+def mwds(
+    policy: Acts,
+    chunk: ChunkSettings,
+    views: int,
+    settings: MwdsSettings,
+    told: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """A report as plain data: per split the policy's MWDS and that of going on as before and of the mean motion.
+
+    Raises:
+        DatasetRefused: no held-out human row.
+        ValueError: ``steps`` is longer than the chunk.
+    """
+    steps = settings.steps or chunk.steps
+    if steps > chunk.steps:
+        raise ValueError(f"steps: {steps} is longer than the policy's chunk of {chunk.steps}")
+    group = grouping(settings)
+    rows = HeldOut(settings.rows, group, lambda rate_hz: steps * chunk.merge(rate_hz))
+    mean = RecipeMean(settings.rows, chunk, settings.mean_episodes, group)
+    splits: dict[str, _Split] = defaultdict(_Split)
+    judged = 0
+    for cases in rows.cases(chunk, views, settings.batch):
+        for case, chunks in zip(cases, drawn(policy, cases, settings.draws, settings.seed), strict=True):
+            _judge(splits[case.group], case, chunks, mean, steps, settings)
+        judged += len(cases)
+        if told is not None:
+            told(judged)
+    counts, recipe = rows.counts, rows.hash
+    rows.close()
+    return {
+        "kind": "mwds",
+        "settings": settings.model_dump(mode="json"),
+        "recipe": recipe,
+        "chunk": chunk.model_dump(mode="json"),
+        "steps": steps,
+        "splits": {name: _report(of, counts[name], settings) for name, of in sorted(splits.items())},
+    }
+
+
+def _judge(split: _Split, case: Case, chunks: np.ndarray, mean: RecipeMean, steps: int, s: MwdsSettings) -> None:
+    """Both hands of one start. ``chunks`` [draws, T, S]."""
+    others = {"last motion": last_motion(case), "mean of the recipe": mean(case)}
+    for cut, fingers in HANDS.values():
+        if not case.target.mask[:, cut].any() and not case.target.mask[:, fingers].any():
+            continue  # no hand on this side
+        split.hands += 1
+        if not case.target.mask[:steps, cut].all():
+            split.unknown += 1
+            continue
+        recorded = case.target.values[:steps, cut].sum(0, dtype=np.float64)
+        if np.linalg.norm(recorded) < s.least_m:
+            split.still += 1
+            continue
+        moved = chunks[:, :steps, cut].sum(1)
+        moved = moved.mean(0, keepdims=True) if s.combine == "mean" else moved
+        split.motionless += int((np.linalg.norm(moved, axis=1) == 0).sum())
+        split.values[POLICY].append(float(np.mean([similarity(m, recorded) for m in moved])))
+        split.episodes[POLICY].append(case.episode_id)
+        for name, step in others.items():
+            if step.known[cut].all():
+                split.values[name].append(similarity(step.values[cut], recorded))
+                split.episodes[name].append(case.episode_id)
+
+
+def _report(split: _Split, episodes: int, s: MwdsSettings) -> dict[str, Any]:
+    return {
+        "episodes": episodes,
+        "hands": split.hands,
+        "left_out": {"displacement not known": split.unknown, f"moves less than {s.least_m:g} m": split.still},
+        "predictions_without_motion": split.motionless,
+        "mwds": {
+            name: {
+                **by_episode(values, split.episodes[name], seed=s.seed).as_dict(),
+                "samples": len(values),
+            }
+            for name, values in split.values.items()
+        },
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for a terminal."""
+    out = [f"MWDS over {report['steps']} steps; mean [95 %], by episode"]
+    for name, split in report["splits"].items():
+        left = ", ".join(f"{n} ({reason})" for reason, n in split["left_out"].items())
+        out.append(f"{name}: {split['hands']} hands of {split['episodes']} episodes; left out {left}")
+        for contender, found in split["mwds"].items():
+            samples = found.pop("samples")
+            out.append(f"  {contender:19s} {Interval(**found).text(digits=3):28s} ({samples} hands)")
+            found["samples"] = samples
+        if not split["mwds"]:
+            out.append("  no hand is left to judge")
+    return "\n".join(out)
