@@ -1,37 +1,20 @@
-"""Outliers and idle spans, slot by slot in physical units."""
+"""Outliers, slot by slot in physical units."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from unihand_data.curate.robot.convert import RobotMotion, convert
-from unihand_data.curate.robot.masks import IdleSettings, OutlierSettings, idle_spans, mask_outliers
+from helpers.motions import MOVES, robot_motion
+from unihand_data.curate.robot.convert import convert
+from unihand_data.curate.robot.idle import IdleSettings
+from unihand_data.curate.robot.masks import OutlierSettings, mask_outliers
 from unihand_data.curate.robot.speeds import KIND_OF
 from unihand_data.space.slots import GROUPS, SLOTS, slot_index
 
 HZ, STEPS = 20.0, 100
-MOVES = [s.index for s in SLOTS if s.kind not in ("reserved", "shape")]
-
-
-def motion(
-    state: dict[str, np.ndarray] | None = None, action: dict[str, np.ndarray] | None = None, arm: bool = False
-) -> RobotMotion:
-    """A robot of these slots alone, everything known; ``arm``: and of a right arm at rest."""
-    parts = []
-    rest = {f"right_arm_{k}": np.zeros(STEPS) for k in range(1, 8)} if arm else {}
-    for given in ({**rest, **(state or {})}, action or {}):
-        slots = sorted(slot_index(name) for name in given)
-        values = np.stack([given[SLOTS[s].name] for s in slots], axis=1) if slots else np.zeros((STEPS, 0))
-        parts.append((values.astype(float), np.ones(values.shape, bool), np.array(slots, np.int16)))
-    (s, s_ok, s_slots), (a, a_ok, a_slots) = parts
-    return RobotMotion(s, s_ok, s_slots, a, a_ok, a_slots, np.arange(STEPS) / HZ, HZ, {}, {}, np.eye(4))
-
-
-def moving(per_s: float) -> np.ndarray:
-    """Still for two seconds, then at this speed for one, then still."""
-    at = np.clip(np.arange(STEPS) / HZ - 2.0, 0.0, 1.0)
-    return per_s * at
 
 
 def test_every_slot_of_the_contract_that_moves_has_a_kind_and_a_threshold():
@@ -42,38 +25,6 @@ def test_every_slot_of_the_contract_that_moves_has_a_kind_and_a_threshold():
         assert low < high
 
 
-@pytest.mark.parametrize("slot", MOVES, ids=lambda s: SLOTS[s].name)
-def test_a_robot_that_moves_any_slot_is_not_idle_while_it_does(slot):
-    name, limit = SLOTS[slot].name, getattr(IdleSettings(), KIND_OF[slot])
-    velocity = SLOTS[slot].kind == "velocity"
-    pose = {SLOTS[s].name: np.zeros(STEPS) for s in GROUPS[SLOTS[slot].group].slots}
-    slow, fast = ({**pose, name: moving(k * limit)} for k in (0.5, 3.0))
-    if velocity:
-        still = (np.arange(STEPS) < 40) | (np.arange(STEPS) > 60)
-        slow, fast = ({name: np.where(still, 0.0, k * limit)} for k in (0.5, 3.0))
-    assert [(e.t0, e.t1) for e in idle_spans(motion(slow, arm=True), IdleSettings())] == [(0.0, STEPS / HZ)]
-    spans = idle_spans(motion(fast, arm=True), IdleSettings())
-    assert len(spans) == 2
-    assert spans[0].t1 == pytest.approx(2.0, abs=0.2)
-    assert spans[1].t0 == pytest.approx(3.0, abs=0.2)
-    if not SLOTS[slot].state_only and not velocity and "_eef_" not in SLOTS[slot].group:
-        assert len(idle_spans(motion(None, fast, arm=True), IdleSettings())) == 2, "a command that moves is no rest"
-
-
-def test_one_count_of_a_sensor_back_and_forth_is_no_motion():
-    count = 0.01 * (np.arange(STEPS) % 2)
-    assert len(idle_spans(motion({"head_yaw": count}, arm=True), IdleSettings())) == 1
-
-
-def test_steps_of_which_nothing_is_known_are_not_idle():
-    robot = motion({"head_yaw": np.zeros(STEPS)}, arm=True)
-    robot.state_mask[30:70] = False
-    spans = idle_spans(robot, IdleSettings())
-    assert [(e.t0, e.t1) for e in spans] == [(0.0, pytest.approx(1.45)), (3.5, 5.0)]
-    robot.state_mask[:] = False
-    assert idle_spans(robot, IdleSettings()) == []
-
-
 @pytest.mark.parametrize("slot", [s for s in MOVES if KIND_OF[s] not in ("gripper",)], ids=lambda s: SLOTS[s].name)
 def test_a_sample_that_no_body_can_reach_is_masked_in_its_slot_and_counted(slot):
     name, kind = SLOTS[slot].name, KIND_OF[slot]
@@ -82,7 +33,7 @@ def test_a_sample_that_no_body_can_reach_is_masked_in_its_slot_and_counted(slot)
     slots = [SLOTS[s].name for s in GROUPS[SLOTS[slot].group].slots]
     values = {n: np.zeros(STEPS) for n in slots}
     values[name][50] = 1.2 * ceiling if velocity else min(2.0 * ceiling / HZ, 2.5 if turns else np.inf)
-    robot = motion(state=values)
+    robot = robot_motion(state=values)
     before = robot.state.copy()
     figures = mask_outliers(robot, OutlierSettings())
     at = slots.index(name)
@@ -98,7 +49,7 @@ def test_one_joint_that_jitters_does_not_hide_the_leap_of_another():
     rng = np.random.default_rng(0)
     values = {"right_arm_1": 0.3 * rng.normal(size=STEPS), "right_arm_2": np.zeros(STEPS)}
     values["right_arm_2"][50] = 0.8  # 16 rad/s
-    robot = motion(state=values, action=values)
+    robot = robot_motion(state=values, action=values)
     figures = mask_outliers(robot, OutlierSettings())
     assert set(figures) == {"outlier_steps", "outliers.right_arm_2"}
     assert (~robot.action_mask[:, 1]).nonzero()[0].tolist() == [49, 50]
@@ -108,10 +59,10 @@ def test_one_joint_that_jitters_does_not_hide_the_leap_of_another():
 @pytest.mark.parametrize(("name", "closed", "wrong"), [("right_gripper", 0.0, 37.0), ("left_hand_index", 1.6, -40.0)])
 def test_a_command_may_switch_in_one_step_but_lies_within_its_range(name, closed, wrong):
     command = np.where(np.arange(STEPS) < 50, 0.0, closed or 1.0)
-    robot = motion(action={name: command})
+    robot = robot_motion(action={name: command})
     assert mask_outliers(robot, OutlierSettings()) == {"outlier_steps": 0.0}
     command[20] = wrong
-    robot = motion(state={name: command}, action={name: command})
+    robot = robot_motion(state={name: command}, action={name: command})
     figures = mask_outliers(robot, OutlierSettings())
     assert figures[f"outliers.{name}"] >= 1
     assert not robot.action_mask[20].any()
@@ -119,7 +70,7 @@ def test_a_command_may_switch_in_one_step_but_lies_within_its_range(name, closed
 
 
 def test_a_lasting_change_masks_the_step_and_neither_sample():
-    robot = motion(*2 * [{"lift": np.where(np.arange(STEPS) < 50, 0.0, 0.5)}])
+    robot = robot_motion(*2 * [{"lift": np.where(np.arange(STEPS) < 50, 0.0, 0.5)}])
     assert mask_outliers(robot, OutlierSettings())["outliers.lift"] == 2
     assert robot.state_mask.all()
     assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [49, 50]  # what happened, and what was asked for
@@ -129,42 +80,16 @@ def test_a_lasting_change_masks_the_step_and_neither_sample():
 def test_a_command_that_is_wrong_once_is_masked_and_no_other(at):
     command = np.zeros(STEPS)
     command[at] = 3.0
-    robot = motion({"right_arm_2": np.zeros(STEPS)}, {"right_arm_2": command})
+    robot = robot_motion({"right_arm_2": np.zeros(STEPS)}, {"right_arm_2": command})
     mask_outliers(robot, OutlierSettings())
     assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [at]
 
 
 def test_a_lasting_jump_of_the_command_is_charged_to_the_step_that_asks_for_it():
     command = np.where(np.arange(STEPS) < 30, 0.0, 1.0)
-    robot = motion({"right_arm_2": np.zeros(STEPS)}, {"right_arm_2": command})
+    robot = robot_motion({"right_arm_2": np.zeros(STEPS)}, {"right_arm_2": command})
     mask_outliers(robot, OutlierSettings())
     assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [30]
-
-
-def test_shaking_fast_is_no_rest():
-    robot = motion({"right_arm_3": 0.1 * np.sin(2 * np.pi * 5 * np.arange(STEPS) / HZ + 0.3)}, arm=True)
-    assert idle_spans(robot, IdleSettings()) == []
-
-
-def test_a_column_without_a_slot_moves_too():
-    robot = motion({}, arm=True)
-    robot.raw_extra = {"state.gripper": np.clip((np.arange(STEPS) / HZ - 2.0), 0, 1)[:, None] * 57.0}
-    spans = idle_spans(robot, IdleSettings())
-    assert [e.t0 for e in spans] == [0.0, pytest.approx(3.0, abs=0.3)]
-    assert spans[0].t1 == pytest.approx(2.0, abs=0.3)
-    shaking = 900.0 + np.sin(2 * np.pi * 5 * np.arange(STEPS) / HZ)[:, None]
-    shaking[7] = np.nan
-    robot.raw_extra = {"state.gripper": shaking}
-    assert idle_spans(robot, IdleSettings()) == []
-    robot.raw_extra = {"state.constant": np.full((STEPS, 1), 7.0), "derived.clock": np.arange(STEPS)[:, None]}
-    assert len(idle_spans(robot, IdleSettings())) == 1
-
-
-def test_of_a_robot_that_maps_only_a_gripper_nobody_knows_whether_it_rests():
-    assert idle_spans(motion({"right_gripper": np.ones(STEPS)}), IdleSettings()) == []
-    robot = motion({"right_gripper": np.ones(STEPS)}, arm=True)
-    robot.state_mask[:, [k for k, s in enumerate(robot.state_slots) if SLOTS[s].group == "right_arm"]] = False
-    assert idle_spans(robot, IdleSettings()) == []
 
 
 def test_an_impossible_command_masks_position_and_rotation_of_its_step(arm):
@@ -180,14 +105,85 @@ def test_an_impossible_command_masks_position_and_rotation_of_its_step(arm):
     assert np.array_equal(before, got.action)
 
 
-def test_a_usual_episode_has_no_outlier_and_is_idle_where_it_stands(arm):
-    episode = arm.episode(4)
-    assert mask_outliers(convert(episode, arm.spec()), OutlierSettings()) == {"outlier_steps": 0.0}
-    for name, column in episode.columns.items():
-        tail = np.repeat(column[-1:], 40, axis=0)
-        episode.columns[name] = np.concatenate([column, 0 * tail if name == "delta" else tail])
-    episode.timestamps = np.arange(160) / 20
-    spans = idle_spans(convert(episode, arm.spec()), IdleSettings())
-    assert spans
-    assert spans[-1].t1 == pytest.approx(8.0)
-    assert spans[-1].t0 < 6.5
+def test_a_usual_episode_has_no_outlier(arm):
+    assert mask_outliers(convert(arm.episode(4), arm.spec()), OutlierSettings()) == {"outlier_steps": 0.0}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(["right_arm_2", "lift", "right_eef_y", "right_eef_rz", "head_yaw"]),
+    samples=st.integers(1, 6),
+    at=st.integers(1, 60),
+    sign=st.sampled_from([-1.0, 1.0]),
+    drift=st.floats(-0.1, 0.1),
+)
+def test_a_short_plateau_between_jumps_that_cancel_is_masked_whole_and_nothing_beside_it(
+    name, samples, at, sign, drift
+):
+    """In the state, and in the absolute targets that follow from it; the robot may drift on meanwhile."""
+    group = [SLOTS[s].name for s in GROUPS[SLOTS[slot_index(name)].group].slots]
+    values = {n: np.zeros(STEPS) for n in group}
+    values[name] = drift * np.arange(STEPS) / HZ
+    values[name][at : at + samples] += sign * min(1.5 * getattr(OutlierSettings(), kind_of(name))[1] / HZ, 2.5)
+    before = values[name].copy()
+    ahead = {n: np.append(v[1:], v[-1]) for n, v in values.items()}
+    robot = robot_motion(values, None if "_eef_" in name else ahead)
+    figures = mask_outliers(robot, OutlierSettings())
+    column = group.index(name)
+    assert (~robot.state_mask[:, column]).nonzero()[0].tolist() == list(range(at, at + samples))
+    assert np.array_equal(robot.state[:, column], before)
+    if robot.action.size:  # targets of the plateau, and the step back from it
+        assert (~robot.action_mask[:, column]).nonzero()[0].tolist() == list(range(at - 1, at + samples))
+    assert figures[f"outliers.{name}"] >= samples
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    samples=st.integers(2, 6), up=st.floats(2.0, 4.0), back=st.floats(-0.6, 0.6), name=st.sampled_from(["lift", "neck"])
+)
+def test_jumps_that_do_not_cancel_are_steps_that_happened(samples, up, back, name):
+    """Of two jumps the second goes on, or leads back by less than two thirds."""
+    name = {"neck": "neck_roll"}.get(name, name)
+    second = up * back if abs(back) > 0.3 else 0.0
+    values = np.zeros(STEPS)
+    values[40:] += up
+    values[40 + samples :] += second
+    robot = robot_motion(*2 * [{name: values}])
+    mask_outliers(robot, OutlierSettings())
+    assert robot.state_mask.all()
+    assert set((~robot.action_mask[:, 0]).nonzero()[0]) <= {39, 40, 39 + samples, 40 + samples}
+
+
+def test_a_plateau_may_be_a_few_samples_and_a_fraction_of_a_second_long():
+    for samples, hz, masked in ((10, 20.0, True), (11, 20.0, False), (3, 5.0, False), (1, 1.0, True)):
+        values = np.zeros(STEPS)
+        values[30 : 30 + samples] = 3.0 * 30 / hz
+        robot = robot_motion({"right_arm_2": values}, hz=hz)
+        mask_outliers(robot, OutlierSettings())
+        assert (~robot.state_mask).any() == masked, (samples, hz)
+    robot = robot_motion({"right_arm_2": np.where(np.arange(STEPS) // 12 == 3, 4.0, 0.0)})
+    mask_outliers(robot, OutlierSettings(plateau_steps=12, plateau_s=1.0))
+    assert (~robot.state_mask).sum() == 12
+
+
+def test_of_two_plateaus_the_right_samples_between_them_stay():
+    values = np.zeros(STEPS)
+    values[[30, 31, 34, 35]] = 4.0
+    robot = robot_motion(*2 * [{"right_arm_2": values}])
+    mask_outliers(robot, OutlierSettings())
+    assert (~robot.state_mask[:, 0]).nonzero()[0].tolist() == [30, 31, 34, 35]
+    assert robot.action_mask[33, 0] == np.False_  # the jump onto the second
+    assert robot.action_mask[32, 0]
+
+
+def test_a_command_that_is_wrong_for_a_few_steps_is_masked_whole_and_its_way_back_is_not():
+    command = np.zeros(STEPS)
+    command[30:34] = 3.0
+    robot = robot_motion({"right_arm_2": np.zeros(STEPS)}, {"right_arm_2": command})
+    mask_outliers(robot, OutlierSettings())
+    assert (~robot.action_mask[:, 0]).nonzero()[0].tolist() == [30, 31, 32, 33]
+    assert robot.state_mask.all()
+
+
+def kind_of(name: str) -> str:
+    return KIND_OF[slot_index(name)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from unihand_data.config import Settings, runtime_field
 from unihand_data.curate.robot.evidence import CheckSettings
-from unihand_data.curate.robot.masks import IdleSettings, OutlierSettings
+from unihand_data.curate.robot.idle import IdleSettings
+from unihand_data.curate.robot.masks import OutlierSettings
 from unihand_data.curate.tasks import TaskSettings
 from unihand_data.jobs.tokenizer import TokenSettings
 from unihand_data.runner.settings import RunnerSettings

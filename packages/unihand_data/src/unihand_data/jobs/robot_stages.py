@@ -11,7 +11,8 @@ from unihand_data import __version__
 from unihand_data.config import content_hash
 from unihand_data.curate.robot.checks import check_episode
 from unihand_data.curate.robot.convert import convert
-from unihand_data.curate.robot.masks import idle_spans, mask_outliers
+from unihand_data.curate.robot.idle import idle_spans
+from unihand_data.curate.robot.masks import mask_outliers
 from unihand_data.curate.robot.rows import RobotClip, episode_id, language_rows, robot_episode, shown_and_said
 from unihand_data.curate.robot.signature import motion_signature, recorded_path
 from unihand_data.curate.robot.views import StoredSources, ViewStore

@@ -44,15 +44,8 @@ def realised(motion: RobotMotion) -> np.ndarray:
     row except for velocities."""
     state, known = _dense(motion.state, motion.state_mask, motion.state_slots)
     state = np.where(known, state, np.nan)
-    step_s = np.diff(motion.times)[:, None]
     out = np.full_like(state, np.nan)
-    out[:-1] = np.diff(state, axis=0) / step_s
-    for slots in _ROTATIONS:
-        out[:, slots] = np.nan
-        both = known[:-1][:, slots].all(axis=1) & known[1:][:, slots].all(axis=1)
-        if both.any():
-            turn = rotations.compose(state[1:][both][:, slots], rotations.inverse(state[:-1][both][:, slots]))
-            out[np.flatnonzero(both)[:, None], slots] = turn / step_s[both]
+    out[:-1] = ways(motion, 1) / np.diff(motion.times)[:, None]
     out[:, _VELOCITY] = state[:, _VELOCITY]
     return out
 
@@ -67,6 +60,63 @@ def commanded(motion: RobotMotion) -> np.ndarray:
     out = (action - before) * motion.rate_hz
     out[:, _EEF] = action[:, _EEF] * motion.rate_hz
     out[:, _VELOCITY] = action[:, _VELOCITY]
+    return out
+
+
+def realised_path(motion: RobotMotion) -> tuple[np.ndarray, np.ndarray]:
+    """Where every slot is: (T + 1, 200) in its own unit, and (T, 200) bool, whether step t to t + 1 is known.
+
+    Rotations and velocities have no place, so theirs is the sum of their turns and of the ways they make. NaN where a
+    slot is masked or absent; the last row is known of velocities alone.
+    """
+    state, known = _dense(motion.state, motion.state_mask, motion.state_slots)
+    state = np.where(known, state, np.nan)
+    out = np.concatenate([state, np.full((1, N_SLOTS), np.nan)])
+    for slots in _ROTATIONS:
+        at = np.flatnonzero(known[:, slots].all(axis=1))
+        out[:, slots] = np.nan
+        if len(at):
+            turns = rotations.compose(state[at[1:]][:, slots], rotations.inverse(state[at[:-1]][:, slots]))
+            out[at[:, None], slots] = np.concatenate([np.zeros((1, 3)), np.cumsum(turns, axis=0)])
+    there = known[:, _VELOCITY].any(axis=0)
+    lasts = np.append(np.diff(motion.times), 1.0 / motion.rate_hz)[:, None]
+    out[:, _VELOCITY] = np.where(there, _summed(state[:, _VELOCITY] * lasts), np.nan)
+    steps = np.concatenate([known[:-1] & known[1:], np.zeros((1, N_SLOTS), bool)])
+    steps[:, _VELOCITY] = known[:, _VELOCITY]
+    return out, steps
+
+
+def commanded_path(motion: RobotMotion) -> tuple[np.ndarray, np.ndarray]:
+    """Where the commands lead every slot, likewise: row t + 1 is where the action of step t leads, row 0 is where its
+    sum begins (displacements and velocities) or the first target."""
+    action, known = _dense(motion.action, motion.action_mask, motion.action_slots)
+    action = np.where(known, action, np.nan)
+    out = np.concatenate([action[:1], action])
+    there = np.asarray(known.any(axis=0))
+    lasts = np.append(np.diff(motion.times), 1.0 / motion.rate_hz)[:, None]
+    out[:, _EEF] = np.where(there[_EEF], _summed(action[:, _EEF]), np.nan)
+    out[:, _VELOCITY] = np.where(there[_VELOCITY], _summed(action[:, _VELOCITY] * lasts), np.nan)
+    return out, known
+
+
+def _summed(steps: np.ndarray) -> np.ndarray:
+    """(T + 1, n) sums of (T, n) steps, from 0; one that is not known adds nothing."""
+    return np.concatenate([np.zeros((1, steps.shape[1])), np.cumsum(np.nan_to_num(steps), axis=0)])
+
+
+def ways(motion: RobotMotion, lag: int) -> np.ndarray:
+    """(T - lag, 200) how far it is from the state of step t to that of step t + lag, signed; NaN where either is masked
+    or absent, and of velocities."""
+    state, known = _dense(motion.state, motion.state_mask, motion.state_slots)
+    state = np.where(known, state, np.nan)
+    out = state[lag:] - state[:-lag]
+    for slots in _ROTATIONS:
+        out[:, slots] = np.nan
+        at = np.flatnonzero(known[:-lag][:, slots].all(axis=1) & known[lag:][:, slots].all(axis=1))
+        if len(at):
+            turn = rotations.compose(state[at + lag][:, slots], rotations.inverse(state[at][:, slots]))
+            out[at[:, None], slots] = turn
+    out[:, _VELOCITY] = np.nan
     return out
 
 
