@@ -30,6 +30,7 @@ from unihand_data.jobs.tokenizer import claim_counter, with_counter
 from unihand_data.runner.job import run_job
 from unihand_data.runner.sink import SinkSpec
 from unihand_data.runner.stage import StageSpec
+from unihand_data.sources.conversations.box_order import check_orders
 from unihand_data.sources.conversations.registry import open_corpora
 
 
@@ -55,12 +56,14 @@ def stages(settings: VisionTextSettings, held_out: HeldOut, arguments: JobArgume
 def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
     corpora = open_corpora(arguments.input, settings.dataset)
     settings, held_out = checked(settings, arguments, corpora)
+    orders = check_orders(corpora, settings.box_order)
+    said = [f"box order: {order.sentence}" for order in orders]
     settings = settings.model_copy(update={"tokens": with_counter(settings.tokens)})
     chain = stages(settings, held_out, arguments)
     use = held_out_use(coco_corpora(corpora), held_out, settings.held_out.refcoco)
     if arguments.plan:
         lines = corpus_lines(corpora, settings)
-        print("\n".join([*lines, f"held out: {use['sentence']}", "", *stage_lines(settings.runner, chain)]))
+        print("\n".join([*lines, f"held out: {use['sentence']}", *said, "", *stage_lines(settings.runner, chain)]))
         return 0
     check_places(arguments)
     claim_counter(settings.tokens, arguments)
@@ -77,8 +80,8 @@ def run(arguments: JobArguments, settings: VisionTextSettings) -> int:
     )
     # the same row again, in this or another corpus, and which rows share pictures, show only now that all are there
     weeded = weed(arguments.output, version, arguments.staging_dir, settings)
-    account.write_summary(arguments.output, account.summary(weeded, use), version)
-    print(f"held out: {use['sentence']}")
+    account.write_summary(arguments.output, account.summary(weeded, use, orders), version)
+    print("\n".join([f"held out: {use['sentence']}", *said]))
     rows = account.RowAccount(weeded, settings.max_reject_share, result)
     tokenizer = settings.tokens.counter
     return finish(arguments, settings, result, ignored=corpora.ignored(), tokenizer=tokenizer, state=rows)

@@ -104,6 +104,34 @@ def test_a_shard_of_conversations_keeps_every_promise(shards):
     assert validate(str(shards[1])) == []
 
 
+def test_whether_boxes_have_the_stated_order_is_told_by_job_summary_and_report(shards):
+    ran, out = shards
+    said = json.loads((out / "vision_text.json").read_text())["box_order"]
+    assert [(v["corpus"], v["result"]) for v in said] == [("robopoint", "not checked"), ("roborefit", "not checked")]
+    for verdict in said:
+        assert "too few to tell" in verdict["sentence"]
+        assert f"box order: {verdict['sentence']}" in ran.out
+        assert verdict["sentence"] in (out / "report.html").read_text()
+
+
+def test_a_corpus_whose_boxes_contradict_its_yaml_is_refused_before_anything_is_written(tmp_path):
+    folder = tmp_path / "robopoint"
+    generate("robopoint", folder, rows=2, defects=False)
+    file = folder / "robopoint_1432k.json"
+    rows = json.loads(file.read_text())
+    corners = [{"from": "human", "value": "<image>\nFind it."}, {"from": "gpt", "value": "[(0.2, 0.3, 0.9, 0.8)]"}]
+    file.write_text(json.dumps(rows + [{"image": rows[0]["image"], "conversations": corners}] * 40))
+    for more in ((), ("--plan",)):
+        ran = run(folder, tmp_path / "out", *WAIVED, *more)
+        assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1), ran.err
+        assert "its YAML says that boxes are cxcywh" in ran.err
+        assert "write geometry.box: xyxy" in ran.err
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    ran = run(folder, tmp_path / "out", *WAIVED, "--plan", "--set", "box_order.waived=[robopoint]")
+    assert ran.code == 0, ran.err
+    assert "order cxcywh not checked: waived by box_order.waived" in ran.out
+
+
 def test_a_second_run_adds_nothing(corpora, shards):
     _, out = shards
     before = (out / "manifest.json").read_bytes()

@@ -31,6 +31,7 @@ from unihand_data.shards import staging
 from unihand_data.shards.id_index import IdIndex
 from unihand_data.shards.rows import RejectRow
 from unihand_data.shards.tokens import VISUAL_TOKENS
+from unihand_data.sources.conversations.box_order import OrderVerdict
 
 SUMMARY = "vision_text.json"
 _REJECTS_PER_PART = 50_000
@@ -143,9 +144,9 @@ def _unique(series: list[pl.Series]) -> pl.Series:
     return pl.concat(parts).unique() if parts else pl.Series("item", [], dtype=pl.String)
 
 
-def summary(weeded: Weeded, held_out: dict[str, Any]) -> dict[str, Any]:
+def summary(weeded: Weeded, held_out: dict[str, Any], orders: Sequence[OrderVerdict] = ()) -> dict[str, Any]:
     """Per corpus: licence rules, rows, tokens at both sizes, fixes; which corpus' rows were found in which other; how
-    rows came to their splits, and what was held out."""
+    rows came to their splits, what was held out, and whether boxes have the order that their corpus' YAML says."""
     rows = weeded.keys.join(weeded.lost.select("item"), on="item", how="anti")
     by_source = {}
     for (source,), part in sorted(rows.group_by("source"), key=lambda g: str(g[0])):
@@ -164,6 +165,7 @@ def summary(weeded: Weeded, held_out: dict[str, Any]) -> dict[str, Any]:
     return {
         "by_source": by_source, "duplicates": pairs.to_dicts(), "splits": weeded.groups,
         "shared_pictures": shared_pictures(rows), "held_out": held_out,
+        "box_order": [order.stored() for order in orders],
     }  # fmt: skip
 
 
@@ -177,11 +179,16 @@ def shared_pictures(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def write_summary(output: str, found: dict[str, Any], content_hash: str) -> None:
-    """Into ``vision_text.json``. What earlier runs into the directory held out, or did not, stays named."""
+    """Into ``vision_text.json``. What earlier runs into the directory held out, or did not, stays named, and so do
+    their verdicts on corpora that this one did not read."""
     path = paths.join(output, SUMMARY)
-    before: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError):
-        before = json.loads(paths.read_bytes(path)).get("held_out_by_version", {})
+        stored = json.loads(paths.read_bytes(path))
+    before = stored.get("held_out_by_version", {})
+    fresh = {(v["corpus"], v["root"]) for v in found["box_order"]}
+    orders = [v for v in stored.get("box_order", []) if (v["corpus"], v["root"]) not in fresh] + found["box_order"]
     uses = [use for use in before.get(content_hash, []) if use != found["held_out"]]
     found = {**found, "held_out_by_version": {**before, content_hash: [*uses, found["held_out"]]}}
+    found["box_order"] = sorted(orders, key=lambda v: (v["corpus"], v["root"]))
     paths.write_atomic(path, json.dumps(found, indent=2, sort_keys=True).encode())

@@ -20,6 +20,7 @@ from unihand_data.jobs.arguments import JobArguments
 from unihand_data.jobs.tokenizer import TokenSettings
 from unihand_data.runner import paths
 from unihand_data.runner.settings import RunnerSettings
+from unihand_data.sources.conversations.box_order import BoxOrderSettings
 from unihand_data.sources.conversations.registry import Corpora
 from unihand_data.sources.conversations.spec import CorpusSpec
 
@@ -43,6 +44,7 @@ class VisionTextSettings(Settings):
     held_out: HeldOutSettings = HeldOutSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     splits: SplitSettings = SplitSettings()
+    box_order: BoxOrderSettings = runtime_field(BoxOrderSettings())
     max_reject_share: float | None = runtime_field(0.9, ge=0, le=1)  # of rows; above it the exit code is 3
     tokens: TokenSettings = runtime_field(TokenSettings())
     runner: RunnerSettings = runtime_field(RunnerSettings(units_per_part=8, max_reject_share=None))

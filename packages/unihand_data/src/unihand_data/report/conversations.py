@@ -117,11 +117,14 @@ def _short(text: str) -> str:
 
 
 def notes(reader: ShardReader, name: str = "vision_text.json") -> list[str]:
-    """What of benchmarks was held out, by every run that wrote here, as the jobs left it."""
+    """What of benchmarks was held out, by every run that wrote here, and whether boxes have the order that their
+    corpus' YAML says, as the jobs left it."""
     if not reader.store.exists(name):
         return []
-    found = json.loads(reader.store.read(name)).get("held_out_by_version", {})
-    return list(dict.fromkeys(f"Held out: {use['sentence']}" for _, uses in sorted(found.items()) for use in uses))
+    said = json.loads(reader.store.read(name))
+    found = said.get("held_out_by_version", {})
+    held = [f"Held out: {use['sentence']}" for _, uses in sorted(found.items()) for use in uses]
+    return list(dict.fromkeys([*held, *(f"Box order: {v['sentence']}" for v in said.get("box_order", []))]))
 
 
 def source_rows(reader: ShardReader, name: str = "vision_text.json") -> list[dict[str, Any]]:

@@ -50,6 +50,14 @@ def corners(rows: Sequence[Sequence[float]], order: BoxOrder, where: str, side: 
     return out
 
 
+def fits(row: Sequence[float], order: BoxOrder, side: float | None = 1.0) -> bool:
+    """Whether four numbers in this order are a box of the picture: no second corner before the first, no side below
+    zero, nothing outside. ``side`` as for :func:`corners`; where it is None only the picture's first edges tell, to a
+    pixel."""
+    box = _CORNERS[order](*row)
+    return _forward(box) and (_inside(box, side) if side is not None else all(v >= -1 for c in box for v in c))
+
+
 def _detected(rows: Sequence[Sequence[float]], where: str, side: float | None) -> list[Corners]:
     fits: dict[str, list[Corners]] = {}
     for order, make in _CORNERS.items():

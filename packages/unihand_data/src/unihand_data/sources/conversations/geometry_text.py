@@ -27,6 +27,7 @@ _N = r"-?\d+(?:\.\d+)?"
 _UNIT = r"-?(?:\d?\.\d+|[01](?:\.\d+)?)"
 _UNIT_BOX = re.compile(rf"\[\s*({_UNIT})\s*,\s*({_UNIT})\s*,\s*({_UNIT})\s*,\s*({_UNIT})\s*\]")
 _TUPLE = rf"\(\s*{_N}(?:\s*,\s*{_N}){{1,3}}\s*\)"
+_QUADRUPLE = re.compile(rf"\(\s*{_N}(?:\s*,\s*{_N}){{3}}\s*\)")
 _TUPLES = re.compile(rf"\[\s*{_TUPLE}(?:\s*,\s*{_TUPLE})*\s*\]|(?<![\w(]){_TUPLE}(?!\w)")
 _REF_BOX = re.compile(r"(?:<ref>(?P<label>.*?)</ref>\s*)?<box>(?P<box>.*?)</box>", re.S)
 _TAGS = re.compile(r"</?(?:pred|ref|box)>")
@@ -102,10 +103,10 @@ def _unit_boxes(text: str, spec: GeometrySpec, where: str) -> list[Part]:
 
 def _tuples(text: str, spec: GeometrySpec, where: str) -> list[Part]:
     def make(found: re.Match[str]) -> Part | None:
-        rows = [tuple(map(float, _NUMBER.findall(t))) for t in re.findall(_TUPLE, found[0])]
+        rows = _rows_of(found[0])
         widths = {len(r) for r in rows}
-        if "." not in found[0] and any(v > 1 for r in rows for v in r):
-            return None  # a plain tuple of integers in prose
+        if not rows:
+            return None
         if widths == {2}:
             return Mark("point", [[(r[0], r[1])] for r in rows], "unit", spec.frame)
         if widths == {4}:
@@ -116,6 +117,20 @@ def _tuples(text: str, spec: GeometrySpec, where: str) -> list[Part]:
         )
 
     return _split(text, _TUPLES, make)
+
+
+def _rows_of(found: str) -> list[tuple[float, ...]]:
+    """The numbers of tuples that stand together; none of a plain tuple of integers in prose."""
+    rows = [tuple(map(float, _NUMBER.findall(t))) for t in re.findall(_TUPLE, found)]
+    return [] if "." not in found and any(v > 1 for r in rows for v in r) else rows
+
+
+def tuple_boxes(text: str) -> list[tuple[float, ...]]:
+    """Four numbers of each box that a text of the form ``tuples`` holds, as they stand there, in order."""
+    if _QUADRUPLE.search(text) is None:  # most texts: cheaper than to take them apart
+        return []
+    lists = [_rows_of(found[0]) for found in _TUPLES.finditer(text)]
+    return [row for rows in lists if {len(r) for r in rows} == {4} for row in rows]
 
 
 def _ref_boxes(text: str, spec: GeometrySpec, where: str) -> list[Part]:

@@ -59,6 +59,14 @@ def pixel_box(row: dict[str, Any], spec: CorpusSpec, finder: Finder, where: str)
     return _asked(spec, row.get(column(spec, "id"), ""), picture, label, [mark])
 
 
+def raw_pixel_box(row: dict[str, Any], spec: CorpusSpec, where: str) -> list[float]:
+    """Its four numbers as they stand there, in shares of the picture where the corpus has one size. Raises
+    ``Reject``."""
+    four = _four(need(row, column(spec, "box"), where), where)
+    width, height = spec.geometry.size or (1, 1)
+    return [four[0] / width, four[1] / height, four[2] / width, four[3] / height]
+
+
 def affordance(row: dict[str, Any], spec: CorpusSpec, finder: Finder, where: str) -> Talk:
     """ShareRobot affordance: ``affordance {x, y, width, height}`` in pixels of ``meta_data.original_*``."""
     label, size = text_of(need(row, "instruction", where), where), _original_size(row, where)
