@@ -9,8 +9,11 @@ Legend: S 200 slots, T steps.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,3 +164,33 @@ def expert(trials: Sequence[Episode]) -> list[Outcome]:
                     tried = scene.attempt(settings.ranges[0], one.seed)
                     out.append(Outcome(name, one.seed, one.trial, tried.succeeded, len(tried.success), 0))
     return out
+
+
+def policy(
+    trials: Sequence[Episode], checkpoint: str, size: int, blind: bool = False, execute: int = 8
+) -> list[Outcome]:
+    """A checkpoint of ours acts; ``execute`` steps of each chunk are taken before the next is asked for."""
+    import torch
+
+    from beingh05_model.evaluation.rollout import Rollout
+    from beingh05_model.inference.policy import Policy
+    from beingh05_model.training.checkpoint import load
+
+    torch.set_num_threads(1)
+    loaded = load(checkpoint)
+    acting = Policy(loaded.model, loaded.tokenizer, system=loaded.about["system"], blind=blind)
+    return Rollout(acting, execute=execute, together=10).run(trials, lambda name: MetaWorld(name, size))
+
+
+def spread(
+    run: Callable[..., list[Outcome]], trials: Sequence[Episode], workers: int, *arguments: Any
+) -> list[Outcome]:
+    """``run(trials, *arguments)`` with a process for each of some tasks at a time; outcomes in the order of the
+    trials."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the children when numpy and torch are imported
+    names = list(dict.fromkeys(one.task for one in trials))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max(1, min(workers, len(names))), mp_context=context) as pool:
+        jobs = {n: pool.submit(run, [t for t in trials if t.task == n], *arguments) for n in names}
+        found = {n: iter(job.result()) for n, job in jobs.items()}
+    return [next(found[one.task]) for one in trials]

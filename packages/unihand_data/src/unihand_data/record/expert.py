@@ -115,8 +115,8 @@ class Scene:
                 for name, picture in self.pictures():
                     on_picture(name, picture)
             state = observation[:4].astype(np.float32)
-            observation, success = self._step(executed)
-            rows.append((state, label, executed, success))
+            observation, done = self._step(executed)
+            rows.append((state, label, executed, done))
             if left is not None:
                 left -= 1
             elif rows[-1][3]:

@@ -1,0 +1,1 @@
+"""Whole studies: data, training and closed loop together, one command each."""

@@ -1,0 +1,149 @@
+"""Meta-World in closed loop: the simulator of the recorder, seen and moved through the unified space."""
+
+import json
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beingh05_model.evaluation import metaworld as mw
+from beingh05_model.evaluation.rollout import Outcome, Rollout, rate
+from beingh05_model.experiments import train_demo
+from unihand_data.record.expert import Scene
+from unihand_data.record.gl import NoHeadlessGL, choose_backend
+from unihand_data.record.settings import RecordSettings
+from unihand_data.record.tasks import DEFAULT_TASKS
+from unihand_data.space import load_embodiment, to_dense
+
+TASK, NAME, SIZE = "handle-press", "handle-press@widened", 32  # the shortest of the tasks
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    before = os.environ.get("MUJOCO_GL")
+    try:
+        choose_backend()
+    except NoHeadlessGL as error:
+        pytest.skip(str(error))
+    yield
+    if before is None:
+        os.environ.pop("MUJOCO_GL", None)
+
+
+@pytest.fixture(scope="module")
+def attempt(renderer):
+    """An expert's attempt with its pictures."""
+    settings = RecordSettings(tasks=[TASK], size=SIZE, noise=0)
+    seen = []
+    with Scene.opened(TASK, settings) as scene:
+        found = scene.attempt("widened", mw.FIRST_SEED, lambda name, picture: seen.append((name, picture.copy())))
+    return found, seen
+
+
+class Replay:
+    """A policy that knows the expert's commands by heart."""
+
+    def __init__(self, labels):
+        robot = load_embodiment(mw.EMBODIMENT)
+        self.steps, _ = to_dense(*robot.to_unified(labels, "action")[:3])
+        self.at = 0
+
+    def act(self, observations):
+        found = self.steps[self.at : self.at + 8]
+        self.at += 8
+        return np.concatenate([found, np.repeat(found[-1:], 8 - len(found), 0)])[None].repeat(len(observations), 0)
+
+
+def test_the_experts_commands_through_the_unified_space_solve_the_task_in_as_many_steps(attempt):
+    found, _ = attempt
+    replay = Replay(found.executed)
+    trial = mw.episodes([TASK], "widened", 1)
+    (outcome,) = Rollout(replay, execute=8).run(trial, lambda name: mw.MetaWorld(name, SIZE))
+    assert outcome.success
+    assert outcome.steps == int(np.argmax(found.success)) + 1
+
+
+def test_a_policy_sees_the_recorded_pictures_upright_and_no_more_than_hand_and_gripper(attempt):
+    found, seen = attempt
+    world = mw.MetaWorld(NAME, SIZE)
+    try:
+        world.reset(mw.FIRST_SEED, 0)
+        observed = world.observe()
+    finally:
+        world.close()
+    assert list(observed.pictures) == ["third_1", "wrist_right"]
+    first = dict(seen[:2])
+    assert np.array_equal(observed.pictures["third_1"], first["corner2"][::-1, ::-1])
+    assert np.array_equal(observed.pictures["wrist_right"], first["gripperPOV"])
+    assert int(observed.known.sum()) == 4
+    assert np.allclose(observed.state[observed.known], found.state[0])
+
+
+def test_expert_and_playback_are_judged_at_the_seeds_that_a_policy_gets(attempt):
+    found, _ = attempt
+    trial = mw.episodes([TASK], "widened", 1)
+    assert mw.expert(trial)[0].success
+    (played,) = mw.play(trial, {NAME: found.executed}, SIZE)
+    assert played.success
+    (still,) = mw.play([trial[0].__class__(NAME, trial[0].seed, 5, 0)], {NAME: np.zeros((1, 4))}, SIZE)
+    assert not still.success
+    assert still.steps == 5
+
+
+def test_mean_trajectories_average_the_demonstrations_that_still_go_on(tmp_path):
+    lengths = (2, 3)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "data/chunk-000").mkdir(parents=True)
+    lines = [{"episode_index": i, "task_id": TASK, "range": "widened"} for i in range(2)]
+    (tmp_path / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    for number, length in enumerate(lengths):
+        rows = [[float(number + t)] * 4 for t in range(length)]
+        pq.write_table(pa.table({"action": rows}), tmp_path / f"data/chunk-000/episode_{number:06d}.parquet")
+    found = mw.Demonstrations.read(tmp_path)
+    assert found.mean_trajectory(NAME)[:, 0].tolist() == [0.5, 1.5, 3.0]
+    assert found.mean_command(NAME)[0, 0] == pytest.approx(7 / 5)
+
+
+# ---- the study's decisions ------------------------------------------------------------------------------------------
+
+
+def outcomes(successes, of=50, ranges="widened"):
+    """Outcomes of every default task, so many successes each."""
+    return [Outcome(f"{t}@{ranges}", i, i, i < successes[t], 9, 1) for t in DEFAULT_TASKS for i in range(of)]
+
+
+def every(successes):
+    return dict.fromkeys(DEFAULT_TASKS, successes)
+
+
+def test_tasks_count_only_where_the_expert_can_and_playing_by_heart_cannot():
+    expert, trajectory = every(50), every(35)
+    expert[DEFAULT_TASKS[0]] = 44
+    trajectory[DEFAULT_TASKS[1]] = 36
+    assert train_demo.counting(outcomes(expert), outcomes(trajectory)) == list(DEFAULT_TASKS[2:])
+
+
+@pytest.mark.parametrize(
+    ("looking", "blind", "command", "ahead"),
+    [(40, 25, 0, True), (40, 26, 0, False), (40, 10, 26, False), (10, 0, 0, False), (50, 0, 0, True)],
+)
+def test_looking_must_be_thirty_points_ahead_of_both(looking, blind, command, ahead):
+    played = {"looking": looking, "blind": blind, "mean command": command}
+    found = {name: outcomes(every(n)) for name, n in played.items()}
+    assert train_demo.verdict(found) is ahead
+    assert rate(found["looking"]).value == looking / 50
+
+
+def test_few_episodes_are_no_proof():
+    found = {n: outcomes(every(s), of=1) for n, s in (("looking", 1), ("blind", 0), ("mean command", 0))}
+    few = {n: o[:2] for n, o in found.items()}
+    assert train_demo.verdict(found)
+    assert not train_demo.verdict(few)
+
+
+def test_a_learning_curve_counts_steps_that_were_done_again_once(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text("\n".join(json.dumps({"step": s, "flow": f}) for s, f in [(1, 9.0), (2, 4.0), (2, 2.0), (3, 1.0)]))
+    assert train_demo.curve(log, points=3) == "1: 9.000, 2: 2.000, 3: 1.000"
