@@ -101,7 +101,7 @@ def test_more_euler_steps_come_closer_to_the_flow():
     t = rows([example()])
 
     class Straight(Denoiser):
-        def _velocity(self, t, und, state, steps, start, cache):
+        def _velocity(self, *_):
             return goal / self.model.action_unit - self.noise
 
     for count in (1, 2, 4, 10):

@@ -8,14 +8,14 @@ Legend: B rows, T action steps, S 200 slots, D width of the action expert.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from beingh05_model.network import flow
 from beingh05_model.network.attention import Mask
-from beingh05_model.network.backbone import Cache
+from beingh05_model.network.backbone import Block, Cache
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.tokens import Tokens
 
@@ -48,6 +48,19 @@ class Denoiser:
     euler_steps: int | None = None
     refinements: int | None = None
 
+    @property
+    def count(self) -> int:
+        """Euler steps of a round."""
+        return self.model.config.flow.euler_steps if self.euler_steps is None else self.euler_steps
+
+    @property
+    def rounds(self) -> int:
+        """Rounds after the first; none without a gate."""
+        mpg = self.model.mpg
+        if mpg is None or not mpg.config.strength:
+            return 0
+        return mpg.config.refinements if self.refinements is None else self.refinements
+
     @torch.no_grad()
     def run(
         self,
@@ -57,35 +70,47 @@ class Denoiser:
         draw_directions: Draw | None = None,
         warm: Cache | None = None,
     ) -> Tensor:
-        """Actions [B, T, S] in physical units for sequences whose action steps are all targets or context.
+        """Actions [B, T, S] in physical units for sequences whose action steps are all targets or context, on the
+        model's device.
 
         Args:
-            t: Sequences; ``action`` holds clean context steps, ``noise`` and ``time`` are not read.
+            t: Sequences, on any device; ``action`` holds clean context steps, ``noise`` and ``time`` are not read.
             draw: Makes the noise. One noise serves all rounds, unless the model follows the release.
             draw_directions: Directions of eq. 14 per gated step, where a comparison gives them.
             warm: Cache of the first tokens of the sequences (pictures seen before), which are then not run again.
         """
         model, compat = self.model, self.model.config.compat
-        mpg = model.mpg
-        rounds = 0
-        if mpg is not None and mpg.config.strength:
-            rounds = mpg.config.refinements if self.refinements is None else self.refinements
+        rounds, device = self.rounds, model.action_unit.device
         shape = tuple(t.action.shape)
         if compat.discarded_first_draw:
             draw(shape)
+        start, stop = self.suffix(t) if self.cached else (0, t.length)
+        t = t.to(device)
         und = model.embed_und(t, seen=0 if warm is None else warm.length)
         state = model.encode_state(t)
-        start, stop = self.suffix(t) if self.cached else (0, t.length)
         cache = self._prefix(t, und, state, start, warm) if self.cached else None
-        mask = Mask(t.layout, start, stop)  # one for all steps and rounds
-        noise, clean = draw(shape), None
+        running = _Running.of(model, t, und, Mask(t.layout, start, stop), cache)
+        fixed_BT, values = self.held(t, locked)
+        buckets = self.buckets(t, locked)
+        noise, clean = draw(shape).to(device), None
         for number in range(rounds + 1):
             if number and compat.noise_per_round:
-                noise = draw(shape)
-            steps = self._integrate(t, und, state, noise, clean, locked, mask, cache, draw_directions)
+                noise = draw(shape).to(device)
+            x = model.usable(t.action_slots, noise)
+            for bucket in buckets:
+                x = torch.where(fixed_BT[..., None], values, x)
+                steps = model.encode_steps(x, torch.where(fixed_BT, model.config.flow.buckets, bucket), t.action_slots)
+                held = state
+                if clean is not None and model.mpg is not None:
+                    directions = None
+                    if draw_directions is not None:
+                        directions = draw_directions((model.mpg.config.projections, model.mpg.up.out_features))
+                    held, steps, _ = model.gated(t, state, steps, clean, directions)
+                x = x + self._velocity(t, held, steps, running) / self.count
+            x = torch.where(fixed_BT[..., None], values, x)
             if number < rounds:
-                clean = model.encode_steps(steps, model.clean_bucket(t.time), t.action_slots)
-        return steps * model.action_unit * (1 if compat.noise_on_unused_slots else t.action_slots)
+                clean = model.encode_steps(x, model.clean_bucket(t.time), t.action_slots)
+        return x * model.action_unit * (1 if compat.noise_on_unused_slots else t.action_slots)
 
     def suffix(self, t: Tokens) -> tuple[int, int]:
         """First and last place, exclusive, of the tokens that are run at every step: those of the action expert
@@ -124,57 +149,26 @@ class Denoiser:
         clean = t.action * t.action_slots / self.model.action_unit
         return clean, flow.bucket(torch.ones_like(t.time), self.model.config.flow), t.action_slots
 
-    def _integrate(
-        self,
-        t: Tokens,
-        und: tuple[Tensor, Tensor],
-        state: Tensor,
-        noise: Tensor,
-        reference: Tensor | None,
-        locked: Locked | None,
-        mask: Mask,
-        cache: Cache | None,
-        draw_directions: Draw | None,
-    ) -> Tensor:
-        """One round: noise to actions in units of the network. ``reference``: clean embeddings of the previous
-        round."""
-        model, config = self.model, self.model.config
-        count = config.flow.euler_steps if self.euler_steps is None else self.euler_steps
-        context = t.action * t.action_slots / model.action_unit
-        fixed_BT, values = ~t.action_target, context
-        if locked is not None:
-            fixed_BT, values = self._lock(t, locked, fixed_BT, context)
-        x = model.usable(t.action_slots, noise)
-        for step in range(count):
-            x = torch.where(fixed_BT[..., None], values, x)
-            if config.compat.delay_bucket_in_model_dtype and locked is not None:
-                now = torch.tensor(step / count, dtype=noise.dtype)
-                bucket = (now * config.flow.buckets).long().expand_as(fixed_BT)
-            else:
-                bucket = torch.full_like(t.time, config.flow.buckets * step // count, dtype=torch.long)
-            bucket = torch.where(fixed_BT, config.flow.buckets, bucket)
-            steps = model.encode_steps(x, bucket, t.action_slots)
-            held = state
-            if reference is not None and model.mpg is not None:
-                directions = None
-                if draw_directions is not None:
-                    directions = draw_directions((model.mpg.config.projections, model.mpg.up.out_features))
-                held, steps, _ = model.gated(t, state, steps, reference, directions)
-            x = x + self._velocity(t, und, held, steps, mask, cache) / count
-        return torch.where(fixed_BT[..., None], values, x)
+    def held(self, t: Tokens, locked: Locked | None) -> tuple[Tensor, Tensor]:
+        """Steps that stay as they are (context, committed prefix), bool [B, T], and their values [B, T, S] in units of
+        the network."""
+        fixed_BT = ~t.action_target
+        context = t.action * t.action_slots / self.model.action_unit.to(t.action.device)
+        return (fixed_BT, context) if locked is None else self._lock(t, locked, fixed_BT, context)
 
-    def _velocity(
-        self, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor, steps: Tensor, mask: Mask, cache: Cache | None
-    ) -> Tensor:
+    def buckets(self, t: Tokens, locked: Locked | None) -> list[Tensor]:
+        """Time bucket [B, T] of every Euler step, for steps that are not fixed."""
+        flow, count = self.model.config.flow, self.count
+        if self.model.config.compat.delay_bucket_in_model_dtype and locked is not None:
+            now = [torch.tensor(step / count, dtype=self.model.dtype) * flow.buckets for step in range(count)]
+            return [torch.full_like(t.time, int(one.long()), dtype=torch.long) for one in now]
+        return [torch.full_like(t.time, flow.buckets * step // count, dtype=torch.long) for step in range(count)]
+
+    def _velocity(self, t: Tokens, state: Tensor, steps: Tensor, running: _Running) -> Tensor:
         """Velocity of the steps; only the tokens of the mask's queries are run."""
-        model, stop = self.model, mask.sizes[2]
-        act, act_at = model.embed_act(t, state, steps)
-        keep = (act_at >= mask.start) & (act_at < stop)
-        after = (und[1] >= mask.start) & (und[1] < stop)
-        block = model.block(t, (und[0][:, after], und[1][after]), (act[:, keep], act_at[keep]), mask)
-        features = model.backbone(block, cache)
-        at = torch.searchsorted(act_at[keep], t.action_at)
-        return model.decode_steps(features.act_BAD[:, at], t.action_slots)
+        act = torch.cat([state, steps, *running.still], dim=1)[:, running.order]
+        features = self.model.backbone(replace(running.block, act_BAD=act), running.cache)
+        return self.model.decode_steps(features.act_BAD[:, running.steps_at], t.action_slots)
 
     def _lock(self, t: Tokens, locked: Locked, fixed_BT: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Targets before the delay become fixed. Where context steps precede the chunk, the chunk's own steps count."""
@@ -183,7 +177,7 @@ class Denoiser:
             raise ValueError(f"a prefix of {locked.steps} steps cannot be locked in a chunk of {chunk}")
         if locked.steps and not locked.values.shape[1]:
             raise ValueError("a locked prefix needs at least one committed step")
-        values = locked.values / self.model.action_unit
+        values = locked.values.to(context.device) / self.model.action_unit.to(context.device)
         if not self.model.config.compat.noise_on_unused_slots:
             values = values * t.action_slots[:, :1]
         if values.shape[1] < chunk and values.shape[1]:
@@ -194,3 +188,33 @@ class Denoiser:
         full[:, first : first + chunk] = values[:, :chunk]
         fixed[:, first : first + locked.steps] = True
         return fixed, full
+
+
+@dataclass
+class _Running:
+    """What does not change from step to step: places, masks, routes and the embeddings of special tokens.
+
+    Attributes:
+        still: Action-expert tokens that are neither states nor steps.
+        order: Places of (states, steps, ``still``) in the order of the row, those that are run.
+        steps_at: Places of the action steps among them.
+        block: The tokens of a call without the embeddings of the action expert.
+    """
+
+    still: list[Tensor]
+    order: Tensor
+    steps_at: Tensor
+    block: Block
+    cache: Cache | None
+
+    @classmethod
+    def of(cls, model: BeingH, t: Tokens, und: tuple[Tensor, Tensor], mask: Mask, cache: Cache | None) -> _Running:
+        still, still_at = model.special(t)
+        at, order = torch.cat([t.state_at, t.action_at, *still_at]).sort()
+        stop = mask.sizes[2]
+        keep = (at >= mask.start) & (at < stop)
+        at, order = at[keep], order[keep]
+        after = (und[1] >= mask.start) & (und[1] < stop)
+        nothing = und[0].new_zeros(t.rows, len(at), model.config.backbone.act.width)
+        block = model.block(t, (und[0][:, after], und[1][after]), (nothing, at), mask)
+        return cls(still, order, torch.searchsorted(at, t.action_at), block, cache)

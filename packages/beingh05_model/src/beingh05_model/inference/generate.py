@@ -48,6 +48,7 @@ def generate(
         raise ValueError(f"longest is {longest}; an answer needs at least one token")
     whole = replace(question, segments=[*question.segments, Text([0] * longest)])
     t = rows([whole], delimiters=model.delimiters is not None, full_actions=not model.config.compat.causal_actions)
+    t = t.to(model.action_unit.device)
     first = t.length - longest
     cache, last = _prefix(model, t, first, warm)
     kept, ids = cache, []

@@ -93,7 +93,7 @@ class Policy:
             tokens = self._rows([examples[i] for i in members])
             locked = self._locked([observations[i] for i in members])
             mine = noise[members]
-            out[members] = denoiser.run(tokens, partial(_given, mine), locked).numpy()
+            out[members] = denoiser.run(tokens, partial(_given, mine), locked).float().cpu().numpy()
         return out
 
     def plan_then_act(self, observation: Observation, longest: int = 32) -> tuple[str, np.ndarray]:
@@ -112,7 +112,7 @@ class Policy:
         actions = Denoiser(self.model).run(
             tokens, partial(_given, noise), self._locked([observation]), warm=said.cache.cut(before)
         )
-        return step, actions[0].numpy()
+        return step, actions[0].float().cpu().numpy()
 
     @staticmethod
     def _leading(example: Example) -> int:

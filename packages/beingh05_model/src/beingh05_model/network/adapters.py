@@ -8,6 +8,8 @@ slots, D width.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -33,9 +35,15 @@ ADAPTER_GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 
+@cache
 def group_slots(name: str) -> list[int]:
     """Slots of one adapter group."""
     return [slot for part in ADAPTER_GROUPS[name] for slot in GROUPS[part].slots]
+
+
+def _used(slots_TS: Tensor) -> set[int]:
+    """Slots of any step."""
+    return set(slots_TS.flatten(0, -2).any(0).nonzero()[:, 0].tolist())
 
 
 class SlotAdapters(nn.Module):
@@ -58,22 +66,22 @@ class SlotAdapters(nn.Module):
         """What the adapters add to the encoder's first projection, [T, D]; ``slots_TS``: slots of each step's
         embodiment."""
         out = x_TS.new_zeros(*x_TS.shape[:-1], next(iter(self.encode.values())).shape[0])
+        used = _used(slots_TS)
         for name, weight in self.encode.items():
             slots = group_slots(name)
-            rows = slots_TS[..., slots].any(-1)
-            if rows.any():
-                at = rows.nonzero(as_tuple=True)
+            if not used.isdisjoint(slots):
+                at = slots_TS[..., slots].any(-1).nonzero(as_tuple=True)
                 out = out.index_put(at, (x_TS[at] * slots_TS[at])[:, slots] @ weight.T, accumulate=True)
         return out
 
     def at_decoder(self, h_TD: Tensor, slots_TS: Tensor) -> Tensor:
         """What the adapters add to the velocity, [T, S]; zero on slots that the embodiment lacks."""
         out = h_TD.new_zeros(*h_TD.shape[:-1], slots_TS.shape[-1])
+        used = _used(slots_TS)
         for name, weight in self.decode.items():
             slots = group_slots(name)
-            rows = slots_TS[..., slots].any(-1)
-            if rows.any():
-                at = rows.nonzero(as_tuple=True)
+            if not used.isdisjoint(slots):
+                at = slots_TS[..., slots].any(-1).nonzero(as_tuple=True)
                 full = h_TD.new_zeros(len(at[0]), slots_TS.shape[-1])
                 full[:, slots] = h_TD[at] @ weight.T
                 out = out.index_put(at, full * slots_TS[at], accumulate=True)

@@ -156,14 +156,20 @@ class BeingH(nn.Module):
 
     def embed_act(self, t: Tokens, state_BPD: Tensor, steps_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of the action expert's tokens and their places, in the order of the row."""
-        parts, places = [state_BPD, steps_BTD], [t.state_at, t.action_at]
+        still, places = self.special(t)
+        return _in_order([state_BPD, steps_BTD, *still], [t.state_at, t.action_at, *places])
+
+    def special(self, t: Tokens) -> tuple[list[Tensor], list[Tensor]]:
+        """Tokens of the action expert besides states and steps, kind by kind, and their places: its special tokens,
+        motion tokens."""
+        parts, places = [], []
         if self.delimiters is not None and len(t.delimiter_at):
             parts.append(self.delimiters(t.delimiter_ids))
             places.append(t.delimiter_at)
         if self._motion_expert == "act" and len(t.motion_at):
             parts.append(self.embed_motion(t))
             places.append(t.motion_at)
-        return _in_order(parts, places)
+        return parts, places
 
     # ---- routing --------------------------------------------------------------------------------------------------
 
