@@ -19,7 +19,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def overrides(pairs: list[str], path: Path) -> dict[str, Any]:
     """Top-level keys of the file with ``a.b.c=value`` put in."""
-    data = yaml.safe_load(path.read_text()) or {}
+    return put_in(yaml.safe_load(path.read_text()) or {}, pairs)
+
+
+def put_in(data: dict[str, Any], pairs: list[str]) -> dict[str, Any]:
+    """The top-level keys of ``data`` that ``a.b.c=value`` change."""
     changed = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")
