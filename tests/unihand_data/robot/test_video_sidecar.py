@@ -19,6 +19,7 @@ from helpers.samples import sample
 from unihand_data.curate.robot.checks import check_set, contradiction
 from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.evidence import CheckSettings
+from unihand_data.curate.robot.views import view_words
 from unihand_data.errors import DatasetRefused, Reason, Reject
 from unihand_data.sources.robot.generate.video_sidecar_sets import PLANS, generate
 from unihand_data.sources.robot.registry import open_robot
@@ -261,6 +262,35 @@ def test_archives_that_contradict_themselves_are_rejected(tmp_path, change, reas
     with pytest.raises(Reject) as wrong:
         convert(source.open(next(source.items()))[1], load_spec("beingbeyond_d1_teleop"))
     assert wrong.value.reason is reason
+
+
+def test_cameras_of_archives_are_announced_by_names_so_that_each_has_one_number(tmp_path):
+    """The second recording has a camera that sorts before those of the first."""
+    generate("beingbeyond_d1_teleop", tmp_path / "set", seed=1, episodes=2)
+    film = (tmp_path / "set" / "take_1.mp4").read_bytes()
+    for name in ("take_0_side.mp4", "take_1_front.mp4", "take_1_side.mp4", "other_side.mp4", "take_1_.mp4"):
+        (tmp_path / "set" / name).write_bytes(film)
+    source = open_robot(str(tmp_path / "set"))
+    announced = source.sets[0].found.views
+    assert announced == ("front", "side", "video")
+    spec = load_spec("beingbeyond_d1_teleop")
+    views = [tuple(sorted(source.open(item)[1].views)) for item in source.items()]
+    assert views == [("side", "video"), ("front", "side", "video")]
+    for seen in views:
+        assert view_words(spec, announced, seen) == {"video": "ego", "front": "third_1", "side": "third_2"}
+
+
+def test_a_video_is_of_the_recording_with_the_longest_name(tmp_path):
+    """``take_0_1.mp4`` is camera ``1`` of ``take_0`` only where no recording is called ``take_0_1``."""
+    generate("beingbeyond_d1_teleop", tmp_path, seed=1, episodes=1)
+    for suffix in (".npz", ".mp4", ".json"):
+        (tmp_path / f"take_0_1{suffix}").write_bytes((tmp_path / f"take_0{suffix}").read_bytes())
+    (tmp_path / "take_0_1_side.mp4").write_bytes((tmp_path / "take_0.mp4").read_bytes())
+    source = open_robot(str(tmp_path))
+    views = {Path(item.uri).stem: sorted(source.open(item)[1].views) for item in source.items()}
+    assert views == {"take_0": ["video"], "take_0_1": ["side", "video"]}
+    (tmp_path / "take_0_1.npz").unlink()
+    assert sorted(opened(tmp_path).views) == ["1", "1_side", "video"]
 
 
 def test_archives_without_a_clock_are_no_recordings(tmp_path):

@@ -35,6 +35,31 @@ def roots(files: list[str]) -> dict[str, list[str]]:
     return out
 
 
+def cameras(files: list[str], archives: list[str]) -> tuple[str, ...]:
+    """Cameras of all recordings of a folder, by the names of the videos beside them; nothing is opened."""
+    folder = archives[0].rpartition("/")[0]
+    inside = [name.rpartition("/")[2] for name in files if name.rpartition("/")[0] == folder]
+    stems = _stems(inside)
+    return tuple(sorted({at[1] for name in inside if (at := _camera(name, stems)) is not None}))
+
+
+def _stems(names: list[str]) -> set[str]:
+    return {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
+
+
+def _camera(name: str, stems: set[str]) -> tuple[str, str] | None:
+    """``<stem>.mp4`` is camera ``video`` of recording ``stem``, ``<stem>_<camera>.mp4`` that camera; the longest stem
+    counts, so that ``take_2.mp4`` is no camera ``2`` of ``take`` where there is a recording ``take_2``."""
+    base = name.removesuffix(".mp4")
+    if base == name:
+        return None
+    if base in stems:
+        return base, "video"
+    cuts = [i for i, letter in enumerate(base) if letter == "_" and base[:i] in stems]
+    camera = base[cuts[-1] + 1 :] if cuts else ""
+    return (base[: cuts[-1]], camera) if re.fullmatch(r"\w+", camera) else None
+
+
 def features(root: str, archives: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Columns of the first archive that can be read. Empty where archives have no ``timestamps``: no recordings."""
     why = ""
@@ -145,19 +170,19 @@ def _from_json(path: str, steps: int, texts: list[Text], losses: list[Reject]) -
 
 
 def _views(stem: str, ignored: Callable[[str], bool]) -> Views:
-    """``<stem>.mp4`` is camera ``video``, ``<stem>_<camera>.mp4`` that camera."""
     folder, _, base = stem.rpartition("/")
     views: dict[str, View] = {}
     losses: list[Reject] = []
-    for name in names_in(folder):
-        at = re.fullmatch(rf"{re.escape(base)}(?:_(\w+))?\.mp4", name)
-        key = (at[1] or "video") if at is not None else ""
-        if at is None or ignored(key):
+    names = names_in(folder)
+    stems = _stems(names)
+    for name in names:
+        at = _camera(name, stems)
+        if at is None or at[0] != base or ignored(at[1]):
             continue
         try:
             check_video_file(f"{folder}/{name}")
         except Reject as reject:
             losses.append(Reject(reject.reason, reject.message, level="row"))
             continue
-        views[key] = View(key, video=f"{folder}/{name}")
+        views[at[1]] = View(at[1], video=f"{folder}/{name}")
     return views, losses

@@ -53,7 +53,7 @@ class VideoSidecarReader:
             if features or problems:
                 name = PurePosixPath(below).name or PurePosixPath(root).name
                 found = Found("video_sidecar", below, name, layout="npz", features=features, problems=problems)
-                out.append(_with(found, episodes=len(archives), views=()))
+                out.append(_with(found, episodes=len(archives), views=npz.cameras(files, archives)))
         return out
 
     def __init__(self, root: str, found: Found, spec: RobotSpec) -> None:
