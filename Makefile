@@ -9,12 +9,14 @@ DATA   := packages/unihand_data
 MODEL  := packages/beingh05_model
 VIDEO  ?=
 OUT    ?= demo_out
+TRAIN_OUT ?= train_demo_out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock demo test test-fast bench lint soak clean
+.PHONY: help setup setup-dev lock demo train-demo test test-fast bench lint soak clean
 
 help:
 	@echo "make demo [VIDEO=path] [OUT=dir]   the whole human-video job on the sample clip, or on your video"
+	@echo "make train-demo [TRAIN_OUT=dir]    a tiny model from demonstrations to closed loop, on this CPU"
 	@echo "make test                          lint, types, import rule and every test (make test-fast: without the slow ones)"
 	@echo "make bench                         figures with the machine and the peer named"
 	@echo "make setup | setup-dev | lint | soak | clean"
@@ -48,6 +50,9 @@ lock: $(VENV)/.dev
 demo: $(VENV)/.data
 	@$(PY) -m unihand_data.demo.run --output '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)')
 
+train-demo: $(VENV)/.dev
+	@$(PY) -m beingh05_model.experiments.train_demo --output '$(TRAIN_OUT)'
+
 lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -67,4 +72,4 @@ bench: $(VENV)/.dev
 	@$(PY) benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo_out train_demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -80,7 +80,8 @@ def _tokenizer(settings: TrainSettings) -> tk.TextTokenizer:
         spoken = [d.position for d in drawn if d.sample.episode_id]
         sentences = {found.text for _, found in reader.read(spoken, horizon=1, views=()) if isinstance(found, Window)}
     asked = [t.question for t in TEMPLATES.values()]
-    return tk.small([*asked, *sentences, settings.system or SYSTEM], settings.model.backbone.vocab)
+    roles = [f"{role}\n" for role in ("system", "user", "assistant")]
+    return tk.small([*asked, *sentences, *roles, settings.system or SYSTEM], settings.model.backbone.vocab)
 
 
 def _start(settings: TrainSettings) -> BeingH:
@@ -90,6 +91,8 @@ def _start(settings: TrainSettings) -> BeingH:
     config = folder / "config.json"
     if config.is_file() and checkpoint.FORMAT in config.read_text():
         loaded = checkpoint.load(folder)
+        if loaded.about.get("weights") == checkpoint.INT8:
+            raise ValueError(f"start: {folder} has int8 weights, which do not learn; start from what it was made of")
         if loaded.model.config != settings.model:
             raise ValueError(
                 f"start: {folder} was trained with other model settings; copy `model` from its config.json"
