@@ -64,27 +64,25 @@ class _Split:
     motionless: int = 0
 
 
-def grouping(settings: MwdsSettings) -> Callable[[Mapping[str, Any]], str | None]:
-    """``lab`` or ``wild`` of a row of the episodes table; None for robots.
+class Grouping:
+    """``lab`` or ``wild`` of a row of the episodes table; None for robots. Remembers which patterns were of use."""
 
-    Raises:
-        DatasetRefused: a human row that neither the settings nor the row itself assigns.
-    """
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        self._patterns, self._used = patterns, set[str]()
 
-    def group(row: Mapping[str, Any]) -> str | None:
+    def __call__(self, row: Mapping[str, Any]) -> str | None:
         if row["domain"] != "human":
             return None
-        for pattern, name in settings.groups.items():
+        for pattern, name in self._patterns.items():
             if fnmatchcase(str(row["source"]), pattern):
+                self._used.add(pattern)
                 return name
-        if row["setting"] not in ("lab", "wild"):
-            raise DatasetRefused(
-                f"episode {row['episode_id']} of source {row['source']!r} has setting {row['setting']!r}, neither lab "
-                f"nor wild: name the source in groups"
-            )
         return str(row["setting"])
 
-    return group
+    def check(self) -> None:
+        """Raises ``DatasetRefused`` for a pattern that no row matched."""
+        if unused := [p for p in self._patterns if p not in self._used]:
+            raise DatasetRefused(f"groups: no human row of the recipe's directories has a source like {unused[0]!r}")
 
 
 def similarity(predicted: np.ndarray, recorded: np.ndarray) -> float:
@@ -103,15 +101,16 @@ def mwds(
     """A report as plain data: per split the policy's MWDS and that of going on as before and of the mean motion.
 
     Raises:
-        DatasetRefused: no held-out human row.
+        DatasetRefused: no held-out human row, or a pattern of ``groups`` that no row matches.
         ValueError: ``steps`` is longer than the chunk.
     """
     steps = settings.steps or chunk.steps
     if steps > chunk.steps:
         raise ValueError(f"steps: {steps} is longer than the policy's chunk of {chunk.steps}")
-    group = grouping(settings)
+    group = Grouping(settings.groups)
     rows = HeldOut(settings.rows, group, lambda rate_hz: steps * chunk.merge(rate_hz))
     mean = RecipeMean(settings.rows, chunk, settings.mean_episodes, group)
+    group.check()
     splits: dict[str, _Split] = defaultdict(_Split)
     judged = 0
     for cases in rows.cases(chunk, views, settings.batch):

@@ -152,8 +152,10 @@ def _judge(
         for name, step in steps:
             found = measure(step.chunk(len(target.values)), target.values, target.mask & step.known)
             line(name).add(case.episode_id, found)
-            # a group that the baseline knows in part: the policy is judged on that part too
-            both = np.mean([measure(p, target.values, target.mask & step.known).error for p in predicted], axis=0)
+            if step.known[list(measure.slots)].all():
+                both = mine.error
+            else:  # a group that the baseline knows in part: the policy is judged on that part too
+                both = np.mean([measure(p, target.values, target.mask & step.known).error for p in predicted], axis=0)
             line(f"policy - {name}").add(case.episode_id, StepErrors(both - found.error, found.on))
 
 
