@@ -1,10 +1,11 @@
-"""``beingh05``: train, resume, tokens, estimate, eval.
+"""``beingh05``: train, resume, tokens, estimate, eval, export.
 
     beingh05 train CONFIG.yaml [--set KEY=VALUE ...]     from the start (or from `start` in the file)
     beingh05 resume CONFIG.yaml                          from the newest checkpoint in its output
     beingh05 tokens CONFIG.yaml [--resume]               motion tokenizers from a recipe's human shards
     beingh05 estimate PRESET [--views 3]                 parameters, memory, least time of a chunk per device
     beingh05 eval KIND ...                               open-loop | mwds | libero | robocasa | metaworld
+    beingh05 export CHECKPOINT OUT [--int8 | --released] our layout, with int8 weights, or the released layout
 
 Under a launcher (``torchrun``, ``deepspeed``) every rank runs the same command. Exit codes: 0 done, 2 refused.
 """
@@ -14,12 +15,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from beingh05_model.commands import estimate, evaluate, tokens, train
+from beingh05_model.commands import estimate, evaluate, export, tokens, train
 from unihand_data.config import SettingsError
 from unihand_data.errors import DatasetRefused
 from unihand_data.shards.errors import ShardError
 
-COMMANDS = (train, tokens, estimate, evaluate)
+COMMANDS = (train, tokens, estimate, evaluate, export)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -64,7 +64,8 @@ def _own(directory: Path, seed: int, blind: bool) -> Loaded:
     data = read.about.get("settings", {}).get("data", {})
     chunk = ChunkSettings.model_validate(data.get("chunk", {"steps": read.model.config.flow.chunk}))
     blind = blind or bool(data.get("blind", False))
-    policy = Policy(read.model, read.tokenizer, system=read.about.get("system") or SYSTEM, seed=seed, blind=blind)
+    system, question = read.about.get("system") or SYSTEM, read.about.get("question")
+    policy = Policy(read.model, read.tokenizer, system=system, seed=seed, blind=blind, question=question)
     about = {
         "path": str(directory),
         "kind": "own",

@@ -105,6 +105,62 @@ def from_release(raw: dict[str, Any]) -> ModelConfig:
     )
 
 
+def to_release(config: ModelConfig, system: str | None = None) -> dict[str, Any]:
+    """A released ``config.json`` of our configuration, for a model that was not loaded from one.
+
+    Raises:
+        CheckpointError: the released code would run the model differently; the message names the settings.
+    """
+    b, v, f, mpg = config.backbone, config.vision, config.flow, config.mpg
+    qwen = {
+        "model_type": "qwen3", "num_hidden_layers": b.layers, "num_attention_heads": b.heads,
+        "num_key_value_heads": b.kv_heads, "head_dim": b.head_dim, "rope_theta": b.rope_theta,
+        "rms_norm_eps": b.rms_eps, "vocab_size": b.vocab, "attention_bias": False, "hidden_act": "silu",
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    expert = {**qwen, "hidden_size": b.act.width, "intermediate_size": b.act.ffn}
+    raw: dict[str, Any] = {
+        "model_type": "beingh", "use_expert": True, "use_flow_matching": True, "connector_arch": "internvl_connector",
+        "llm_config": {**qwen, "hidden_size": b.und.width, "intermediate_size": b.und.ffn, "qk_norm": True,
+                       "architectures": ["Qwen3ForCausalLM"], "layer_module": "Qwen3MoTDecoderLayer", "use_mot": True,
+                       "expert_config": expert},
+        "vit_config": {"hidden_size": v.width, "intermediate_size": v.ffn, "num_hidden_layers": v.layers,
+                       "num_attention_heads": v.heads, "patch_size": v.patch, "image_size": v.image_size,
+                       "layer_norm_eps": v.eps, "qkv_bias": True, "qk_normalization": False, "norm_type": "layer_norm"},
+        "select_layer": -1, "force_image_size": v.image_size, "downsample_ratio": 0.5, "prompt_template": "long",
+        "attn_mode": "causal" if config.compat.causal_actions else "causal_actionfull",
+        "action_chunk_length": f.chunk, "action_token_num": f.chunk, "num_inference_timesteps": f.euler_steps,
+        "noise_beta_alpha": f.beta_alpha, "noise_beta_beta": f.beta_beta, "noise_s": 0.999,
+        "num_timestep_buckets": f.buckets, "use_mpg": mpg is not None,
+    }  # fmt: skip
+    if mpg is not None:
+        raw |= {
+            "mpg_lambda": mpg.strength, "mpg_gate_temperature": mpg.temperature,
+            "mpg_refinement_iters": mpg.refinements, "mpg_num_projections": mpg.projections,
+            "mpg_use_stop_gradient": mpg.stop_gradient,
+        }  # fmt: skip
+    if system is not None:
+        raw["system_message"] = system
+    told = _differences(config.model_dump(), from_release(raw).model_dump())
+    if told:
+        raise CheckpointError(
+            f"the released code would run this model differently: {', '.join(told)}; keep the project's own layout, or "
+            "train with the release's settings (ReleaseCompat.released())"
+        )
+    return raw
+
+
+def _differences(ours: Any, theirs: Any, name: str = "") -> list[str]:
+    """Settings of ours that the release reads as another value; the attention kernel is no property of a model."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = [k for k in ours if (name, k) != ("", "attention")]
+        return [d for k in keys for d in _differences(ours[k], theirs.get(k), f"{name}.{k}" if name else k)]
+    if ours == theirs:
+        return []
+    given = "set" if isinstance(ours, dict) else repr(ours)
+    return [f"{name} is {given}"]
+
+
 def read_tensors(directory: Path) -> dict[str, Tensor]:
     """Every tensor of every ``*.safetensors`` in the directory, under released names."""
     recorded = Path(directory) / RECORDED

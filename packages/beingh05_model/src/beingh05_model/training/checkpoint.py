@@ -1,7 +1,7 @@
 """Our own checkpoint: everything that is needed to use a model, in one directory that names what it was made from.
 
 config.json          network settings, embodiments by name and hash, recipe hash, step, system prompt
-model.safetensors    every parameter, float32 or as trained
+model.safetensors    every parameter, float32 or as trained; of an int8 export int8 values and scales
 tokenizer.json
 """
 
@@ -19,10 +19,13 @@ from torch import Tensor
 
 from beingh05_model.interop.released import CheckpointError
 from beingh05_model.network.config import ModelConfig
+from beingh05_model.network.int8 import to_int8
 from beingh05_model.network.model import BeingH
 from beingh05_model.sequence import tokenizer as tk
 
 FORMAT = "beingh05-1"
+#: ``weights`` in config.json of a checkpoint whose large matrices are int8 (network/int8.py); such a one does not learn
+INT8 = "int8"
 
 
 @dataclass
@@ -78,6 +81,8 @@ def load(directory: str | Path, dtype: torch.dtype = torch.float32) -> Checkpoin
             "beingh05_model.interop.released.load"
         )
     model = BeingH(ModelConfig.model_validate(about["model"]))
+    if about.get("weights") == INT8:
+        to_int8(model, empty=True)
     tensors = load_file(directory / "model.safetensors")
     missing, unknown = model.load_state_dict(tensors, strict=False)
     if missing or unknown:
