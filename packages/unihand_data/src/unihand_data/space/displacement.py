@@ -114,11 +114,13 @@ def compose_steps(pos: np.ndarray, rot: np.ndarray, mask: np.ndarray, edges: np.
         raise ValueError(f"edges are strictly increasing and within 0..{len(dp)}: {edges!r}")
     out_p, out_r = np.zeros((len(e) - 1, 3)), np.zeros((len(e) - 1, 3))
     out_ok = np.array([bool(ok[a:b].all()) for a, b in pairwise(e)])
-    for k in np.flatnonzero(out_ok):
-        total = np.zeros(3)
-        for step in dr[e[k] : e[k + 1]]:
-            total = rotations.compose(step, total)
-        out_p[k], out_r[k] = dp[e[k] : e[k + 1]].sum(axis=0), total
+    starts, lengths = e[:-1][out_ok], np.diff(e)[out_ok]
+    total_p, total_r = np.zeros((len(starts), 3)), np.zeros((len(starts), 3))
+    for n in range(int(lengths.max(initial=0))):  # the n-th step of all runs at once
+        still = lengths > n
+        total_p[still] += dp[starts[still] + n]
+        total_r[still] = rotations.compose(dr[starts[still] + n], total_r[still])
+    out_p[out_ok], out_r[out_ok] = total_p, total_r
     return Displacements(out_p, out_r, out_ok)
 
 
