@@ -17,11 +17,13 @@ from beingh05_model.evaluation.held_out import HeldOut, HeldOutSettings
 from beingh05_model.evaluation.mwds import MwdsSettings, mwds, similarity
 from beingh05_model.evaluation.open_loop import OpenLoopSettings, _measures, drawn, open_loop, table
 from beingh05_model.inference.policy import Policy
+from beingh05_model.interop import released
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.presets import tiny
 from beingh05_model.sequence import tokenizer
 from beingh05_model.sequence.chunks import ChunkSettings
 from beingh05_model.training import checkpoint
+from helpers.models import tiny_release
 from unihand_data.errors import DatasetRefused
 from unihand_data.ids import make_id
 from unihand_data.recipe import recipe_file
@@ -331,6 +333,21 @@ def test_a_checkpoint_can_be_asked_in_the_words_it_was_trained_with(saved, arms)
     words = next(s for s in example.segments if getattr(s, "instruction", False))
     said = asked.serialiser.tokenizer.decode(words.ids)
     assert said == "According to the instruction 'lift it', what's the micro-step actions in the next 8 steps?"
+
+
+def test_a_released_checkpoint_is_asked_as_the_release_asks(arms, tmp_path):
+    words = tokenizer.small(["lift it"], 400)
+    raw = tiny_release(chunk=8, vocab=len(words), template="being_h0", use_mpg=False)
+    released.save(BeingH(released.from_release(raw)), raw, tmp_path)
+    words.save(tmp_path / "tokenizer.json")
+    loaded = load(tmp_path)
+    assert (loaded.about["kind"], loaded.policy.question, loaded.chunk.steps) == ("released", RELEASED_QUESTION, 8)
+    assert loaded.policy.serialiser.system.startswith("You are Being-H0")
+    found = judged(arms, loaded.policy, loaded.chunk, rows={"recipe": arms, "episodes": 2, "starts": 1})
+    assert np.isfinite(value(found, "right_eef_position", "policy"))
+    (tmp_path / "config.json").write_text(json.dumps({**raw, "template": "chatty"}))
+    with pytest.raises(released.CheckpointError, match="chatty"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["open-loop", "mwds"])

@@ -12,24 +12,7 @@ from beingh05_model.network.config import MofConfig, MpgConfig, VisionConfig
 from beingh05_model.network.count import count, on_meta
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.presets import PRESETS, internvl35, preset
-from helpers.models import full
-
-
-def tiny_release(chunk=4, **fields):
-    """A config.json of the documented form, small."""
-    llm = {
-        "model_type": "qwen3", "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "rope_theta": 1e6, "rms_norm_eps": 1e-6,
-    }  # fmt: skip
-    return {
-        "model_type": "beingh", "use_expert": True, "use_flow_matching": True, "connector_arch": "internvl_connector",
-        "llm_config": {**llm, "expert_config": {**llm, "hidden_size": 16, "intermediate_size": 24}},
-        "vit_config": {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 3,
-                       "patch_size": 14, "image_size": 28, "layer_norm_eps": 1e-6},
-        "force_image_size": 28, "action_chunk_length": chunk, "attn_mode": "causal", "num_inference_timesteps": 4,
-        "use_mpg": True, "mpg_lambda": 0.1, "mpg_gate_temperature": 1.0, "mpg_num_projections": 8,
-        "mpg_use_stop_gradient": True, "mpg_refinement_iters": 1, **fields,
-    }  # fmt: skip
+from helpers.models import full, tiny_release
 
 
 @pytest.fixture

@@ -82,3 +82,20 @@ def talk(seed=0):
     return Example(
         [Text([1, 2]), Text([3]), Vision(picture, 1), Text([4]), Text([20, 21, 5]), Text(answer, answer=True)]
     )
+
+
+def tiny_release(chunk=4, vocab=40, **fields):
+    """A config.json of the documented form, small."""
+    llm = {
+        "model_type": "qwen3", "vocab_size": vocab, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "rope_theta": 1e6, "rms_norm_eps": 1e-6,
+    }  # fmt: skip
+    return {
+        "model_type": "beingh", "use_expert": True, "use_flow_matching": True, "connector_arch": "internvl_connector",
+        "llm_config": {**llm, "expert_config": {**llm, "hidden_size": 16, "intermediate_size": 24}},
+        "vit_config": {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 3,
+                       "patch_size": 14, "image_size": 28, "layer_norm_eps": 1e-6},
+        "force_image_size": 28, "action_chunk_length": chunk, "attn_mode": "causal", "num_inference_timesteps": 4,
+        "use_mpg": True, "mpg_lambda": 0.1, "mpg_gate_temperature": 1.0, "mpg_num_projections": 8,
+        "mpg_use_stop_gradient": True, "mpg_refinement_iters": 1, **fields,
+    }  # fmt: skip
