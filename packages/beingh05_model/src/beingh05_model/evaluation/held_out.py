@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from beingh05_model.inference.policy import Observation
@@ -152,16 +154,18 @@ class HeldOut:
         for number, here in wanted.items():
             heaps: dict[str, list[tuple[int, int]]] = defaultdict(list)
             first = 0
+            ids = pa.array(list(here), pa.string())
             for batch in readers[number].sample_batches(columns):
-                for offset, row in enumerate(batch.to_pylist()):
-                    if row["task"] != TASK or row["episode_id"] not in here:
-                        continue
+                # few of many samples are of a chosen episode: only those become python objects
+                mine = pc.and_(pc.equal(batch["task"], TASK), pc.is_in(batch["episode_id"], value_set=ids))
+                numbers = first + np.flatnonzero(mine.to_numpy(zero_copy_only=False))
+                first += batch.num_rows
+                for at, row in zip(numbers.tolist(), batch.filter(mine).to_pylist(), strict=True):
                     if row["frames_available"] <= here[row["episode_id"]][1]:
                         continue
-                    item = (-_rank(self.settings.seed, row["sample_id"]), first + offset)
+                    item = (-_rank(self.settings.seed, row["sample_id"]), at)
                     heap = heaps[row["episode_id"]]
                     (heapq.heappush if len(heap) < self.settings.starts else heapq.heappushpop)(heap, item)
-                first += batch.num_rows
             out[number] = sorted((at, here[e][0]) for e, heap in heaps.items() for _, at in heap)
         return out
 
