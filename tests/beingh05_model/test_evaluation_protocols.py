@@ -12,7 +12,7 @@ from beingh05_model.cli import main
 from beingh05_model.evaluation.ledger import Ledger
 from beingh05_model.evaluation.protocols import libero, robocasa
 from beingh05_model.evaluation.protocols.robosuite import NotInstalled, upright
-from beingh05_model.evaluation.rollout import Episode, Outcome
+from beingh05_model.evaluation.rollout import Episode, Outcome, by_group
 from unihand_data.errors import DatasetRefused
 from unihand_data.space import load_embodiment
 
@@ -54,10 +54,11 @@ def test_robocasa_is_24_tasks_whose_groups_give_the_papers_averages():
     p = robocasa.RobocasaProtocol()
     assert len(p.episodes()) == 1200
     assert (p.max_steps, p.execute, p.pixels, p.objects, len(p.scenes)) == (720, 8, 512, "B", 5)
+    assert {libero.category(e.task) for e in libero.LiberoProtocol().episodes()} == set(libero.LiberoProtocol().suites)
     with pytest.raises(ValueError, match="NavigateKitchen"):
         robocasa.RobocasaProtocol(tasks=["NavigateKitchen"])
     outcomes = [Outcome(t, 0, 0, t.startswith("PnP"), 5, 1) for t in robocasa.TASKS if t != "TurnOnStove"]
-    found = robocasa.by_category(outcomes)
+    found = by_group(outcomes, robocasa.category)
     assert {name: (c["value"], c["n"]) for name, c in found.items()} == {
         "pick and place": (1.0, 8), "doors and drawers": (0.0, 6), "others": (0.0, 9),
     }  # fmt: skip

@@ -41,7 +41,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     from beingh05_model.evaluation import checkpoints
     from beingh05_model.evaluation.ledger import Ledger
-    from beingh05_model.evaluation.rollout import Rollout, summary
+    from beingh05_model.evaluation.rollout import Rollout, by_group, summary
 
     loaded = checkpoints.load(chosen.checkpoint, blind=chosen.blind)
     if loaded.about["kind"] == "released" and not protocol.embodiment.endswith("_release"):
@@ -68,17 +68,16 @@ def run(chosen: argparse.Namespace) -> int:
     found = rollout.run(waiting, protocol.make)
     outcomes = found if ledger is None else ledger.of(episodes)
     report = {**about, **summary(outcomes)}
-    if chosen.kind == "robocasa":
-        report["categories"] = robocasa.by_category(outcomes)
+    report["categories"] = by_group(outcomes, kind.category)
     print(text(report))
     write(report, chosen.output)
     return 0
 
 
 def text(report: dict[str, Any]) -> str:
-    """Success by task, by category where there are some, and pooled, in percent with intervals."""
+    """Success by task, by suite or category, and pooled, in percent with intervals."""
     from beingh05_model.evaluation.intervals import Interval
 
-    rates = {**report["tasks"], **report.get("categories", {}), "pooled": report["pooled"]}
+    rates = {**report["tasks"], **report["categories"], "pooled": report["pooled"]}
     lines = [f"{name:28s} {Interval(**r).text(100)} ({r['n']} episodes)" for name, r in rates.items()]
     return "\n".join([*lines, f"{'mean of tasks':28s} {report['mean_of_tasks'] * 100:.1f}"])

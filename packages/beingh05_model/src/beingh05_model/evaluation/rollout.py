@@ -199,6 +199,14 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
+def by_group(outcomes: Sequence[Outcome], group: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    """Success of all episodes whose tasks have one group (a suite, a column of a table), in order of appearance."""
+    found: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        found[group(outcome.task)].append(outcome)
+    return {name: rate(of).as_dict() for name, of in found.items()}
+
+
 def rate(outcomes: Sequence[Outcome]) -> Interval:
     """Successes over episodes."""
     return wilson(sum(o.success for o in outcomes), len(outcomes))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -129,8 +129,7 @@ class Policy:
             question = render(self._template, instruction)[0]
         else:
             question = self.question.format(instruction=instruction, steps=self.model.config.flow.chunk)
-        slots = np.zeros(200, bool)
-        slots[load_embodiment(observation.embodiment).slots("action")] = True
+        slots = action_slots(observation.embodiment)
         target = self.serialiser.unknown(self.model.config.flow.chunk, slots)
         state = observation.state.astype(np.float32), observation.known
         return self.serialiser.acting(views, question, state, target, embodiment=observation.embodiment)
@@ -149,6 +148,15 @@ class Policy:
             raise ValueError(f"a delay of {delay} steps needs the committed actions")
         shortest = min(len(c) for c in committed if c is not None)
         return Locked(torch.from_numpy(np.stack([c[:shortest] for c in committed if c is not None])).float(), delay)
+
+
+@lru_cache(maxsize=64)
+def action_slots(embodiment: str) -> np.ndarray:
+    """bool [S]. Kept: reading the file takes longer than a step of the expert on a GPU."""
+    slots = np.zeros(200, bool)
+    slots[load_embodiment(embodiment).slots("action")] = True
+    slots.flags.writeable = False
+    return slots
 
 
 def _given(noise: Tensor, shape: tuple[int, ...]) -> Tensor:

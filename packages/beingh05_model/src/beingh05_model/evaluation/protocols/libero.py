@@ -83,6 +83,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def category(task: str) -> str:
+    """The suite of a task: a column of the paper's Table 4."""
+    return task.partition("/")[0]
+
+
 def observed(robot: Embodiment, raw: Mapping[str, Any], instruction: str) -> Observation:
     """A raw observation: both pictures turned by 180 degrees, hand position, axis-angle of its xyzw quaternion, two
     finger positions."""

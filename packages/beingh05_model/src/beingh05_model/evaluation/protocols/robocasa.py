@@ -8,16 +8,15 @@ eight steps executed of a chunk.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from beingh05_model.evaluation.intervals import Interval, wilson
 from beingh05_model.evaluation.protocols.robosuite import NotInstalled, command, folder_missing, observation
-from beingh05_model.evaluation.rollout import Episode, Outcome
+from beingh05_model.evaluation.rollout import Episode
 from beingh05_model.inference.policy import Observation
 from unihand_data.config import Settings
 from unihand_data.space import Embodiment, load_embodiment, rotations
@@ -89,14 +88,9 @@ class RobocasaProtocol(Settings):
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "release": {"scenes": (), "objects": None}}
 
 
-def by_category(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
-    """Success by the columns of Table 5, for the categories that were tried."""
-    out: dict[str, Interval] = {}
-    for name, tasks in CATEGORIES.items():
-        here = [o for o in outcomes if o.task in tasks]
-        if here:
-            out[name] = wilson(sum(o.success for o in here), len(here))
-    return {name: found.as_dict() for name, found in out.items()}
+def category(task: str) -> str:
+    """The column of Table 5 that a task belongs to."""
+    return next(name for name, tasks in CATEGORIES.items() if task in tasks)
 
 
 def observed(robot: Embodiment, raw: Mapping[str, Any], instruction: str) -> Observation:
