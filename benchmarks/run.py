@@ -26,6 +26,9 @@ SHORT: dict[str, list[str]] = {
     "space": ["space.py"],
     "hands": ["hand_accuracy.py"],
     "camera": ["camera_accuracy.py"],
+    "chunk": ["chunk_latency.py", "--repeats", "3"],
+    "packing": ["packing.py"],
+    "gpu": ["gpu_model.py", "--dry-run"],
 }
 
 

@@ -46,7 +46,7 @@ class StaticDenoiser(Denoiser):
             another mode.
         backend: ``torch.compile``'s.
         bucket: Keys are padded to a multiple of it; each multiple is prepared once (compiled and captured).
-        ran: What made the last chunk.
+        ran, last: What made the last chunk, and its buffers and work (to time its two parts).
 
     Raises:
         ValueError: graphs without a GPU, an unknown mode, layers that are no plain matrices.
@@ -56,6 +56,7 @@ class StaticDenoiser(Denoiser):
     backend: str = "inductor"
     bucket: int = 64
     ran: Ran | None = field(default=None, init=False)
+    last: Prepared | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         on_gpu = self.model.action_unit.is_cuda
@@ -98,7 +99,7 @@ class StaticDenoiser(Denoiser):
         known = form in self._prepared
         if not known:
             self._prepared[form] = Prepared(self._weights, form, t)
-        one = self._prepared[form]
+        one = self.last = self._prepared[form]
         one.fill(t, start, stop, torch.stack(noise), *self._fixed(t, locked), self._directions(form, draw_directions))
         if not known:
             one.prepare(self._mode, self.backend)

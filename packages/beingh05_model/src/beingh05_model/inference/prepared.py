@@ -76,7 +76,9 @@ class Prepared:
             torch.zeros(form.rows, b.und.width, device=device, dtype=dtype) if route is not None else None
             for route in weights.routes
         ]
-        self.buffers: dict[str, Tensor] = {}
+        # on the device, because a graph must not copy a list from the host
+        orders = {"prefix_order": form.prefix_order, "suffix_order": form.suffix_order, "steps_at": form.steps_at}
+        self.buffers = {name: torch.tensor(order, dtype=torch.long, device=device) for name, order in orders.items()}
         self.out = torch.zeros(t.action.shape, device=device)
         self.prefix: Callable[[], None] = self._prefix
         self.flow: Callable[[], None] = self._flow
@@ -127,7 +129,7 @@ class Prepared:
         if form.views:
             seen = model.views(b["pixels"])[:, b["picture"].clamp(min=0)]
             und = torch.where((b["picture"] >= 0)[None, :, None], seen, und)
-        act = torch.cat(self._still(self._state()), dim=1)[:, list(form.prefix_order)]
+        act = torch.cat(self._still(self._state()), dim=1)[:, b["prefix_order"]]
         rope = rope_tables(b["position"][:, : form.prefix], w.sizes.head_dim, model.config.backbone.rope_theta)
         last = len(w.und) - 1
         for number, (u, a) in enumerate(zip(w.und, w.act, strict=True)):
@@ -189,13 +191,13 @@ class Prepared:
 
     def _velocity(self, state: Tensor, steps: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
         form, w, model = self.form, self.weights, self.model
-        x = torch.cat([*self._still(state), steps], dim=1)[:, list(form.suffix_order)]
+        x = torch.cat([*self._still(state), steps], dim=1)[:, self.buffers["suffix_order"]]
         for number, (half, route) in enumerate(zip(w.act, w.routes, strict=True)):
             x = self.suffix_layer(
                 half, route, x, self.keys[number], self.values[number], self.buffers["bias_suffix"], rope,
                 self.text[number], form.state_at, w.sizes,
             )  # fmt: skip
-        h = model.backbone.act_norm(x)[:, list(form.steps_at)]
+        h = model.backbone.act_norm(x)[:, self.buffers["steps_at"]]
         velocity = model.action_decoder(h)
         if w.decode is not None:
             velocity = velocity + (h @ w.decode.T) * self.buffers["slots"]
