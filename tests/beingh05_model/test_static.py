@@ -1,15 +1,19 @@
 """Static shapes give the chunks of the plain denoiser, whatever differs between two chunks of one form."""
 
+import numpy as np
 import pytest
 import torch
 
 from beingh05_model.inference.compiled import StaticDenoiser
 from beingh05_model.inference.denoise import Denoiser, Locked
+from beingh05_model.inference.policy import Observation, Policy
 from beingh05_model.network.config import MofConfig, MpgConfig, ReleaseCompat
 from beingh05_model.network.int8 import to_int8
 from beingh05_model.network.model import BeingH
+from beingh05_model.network.presets import everything, tiny
+from beingh05_model.sequence import tokenizer
 from beingh05_model.sequence.collate import pack, rows
-from helpers.models import CHUNK, build, example, full, small, talk
+from helpers.models import CHUNK, EDGE, build, example, full, small, talk
 
 PARTS = {
     "plain": {},
@@ -99,6 +103,28 @@ def test_more_steps_and_rounds_than_the_models_own():
 def test_int8_layers_run_with_static_shapes():
     model = to_int8(build(full())).eval()
     agree(StaticDenoiser(model), Denoiser(model), rows([example("human_hands", seed=1), example(seed=2)]))
+
+
+def test_a_policy_acts_with_static_shapes_for_mixed_sentences_robots_and_delays():
+    words = tokenizer.small(["open the drawer", "pick up the cup"])
+    config = tiny(vocab=len(words), image_size=EDGE, **everything(codebook=16, motion_tokens=3))
+    model = build(config.model_copy(update={"backbone": config.backbone.model_copy(update={"layers": 2})}))
+    seen = []
+    for number, (robot, text) in enumerate([("metaworld", "open the drawer"), ("so101", "pick up the cup"),
+                                            ("metaworld", "open it"), ("metaworld", "open the drawer")]):  # fmt: skip
+        draw = np.random.default_rng(number)
+        pictures = {"third_1": draw.integers(0, 255, (30, 40, 3), dtype=np.uint8)}
+        committed = draw.normal(size=(4, 200)) * 0.01 if number == 2 else None
+        seen.append(
+            Observation(
+                pictures, text, draw.normal(size=200), np.ones(200, bool), robot, committed, 2 if number == 2 else 0,
+                seed=number,
+            )
+        )  # fmt: skip
+    policy, static = Policy(model, words), StaticDenoiser(model)
+    expected = policy.act(seen)
+    assert np.allclose(policy.act(seen, static), expected, atol=1e-5)
+    assert np.allclose(policy.act(seen[::-1], static)[::-1], expected, atol=1e-5)
 
 
 def test_the_result_says_what_ran_and_nothing_else_runs_in_its_place():
