@@ -1,12 +1,8 @@
 """Training runs: the same losses for every ZeRO stage, after a kill, and with another number of ranks."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
+import shutil
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,60 +17,12 @@ from beingh05_model.network.model import BeingH
 from beingh05_model.training import checkpoint
 from beingh05_model.training.optimiser import freeze, frozen, groups, rate_at
 from beingh05_model.training.rows import RowStream, StreamState
-from beingh05_model.training.settings import DataSettings, OptimiserSettings, PackingSettings, TrainSettings
-from helpers import training_run
+from beingh05_model.training.settings import DataSettings, OptimiserSettings, PackingSettings
 from helpers.models import full, small
+from helpers.training_jobs import losses, run, run_all, settings
 from helpers.training_run import Made
 
 pytestmark = pytest.mark.timeout(600)  # starts and waits for whole jobs
-
-RUN = Path(training_run.__file__)
-
-
-def settings(output, **changes):
-    base = {
-        "model": full(mof=None),
-        "data": DataSettings(recipe="none", chunk={"steps": 4}),
-        "output": str(output),
-        "steps": 6,
-        "packing": PackingSettings(rows=2, tokens=120, held=1),
-        "optimiser": OptimiserSettings(rate=1e-3, warmup=2, ema=0.9),
-        "precision": "fp32",
-        "stage": 1,
-        "save_every": 3,
-        "log_every": 1,
-    }
-    return TrainSettings.model_validate({**base, **changes})
-
-
-def run(chosen, where, world=1, *arguments):
-    """Step and losses of a run; every rank is a process of its own."""
-    return run_all([chosen], where, world, *arguments)[0]
-
-
-def run_all(every, where, world=1, *arguments):
-    """As :func:`run`, several runs one after the other in the same processes."""
-    where.mkdir(exist_ok=True)
-    (where / "settings.json").write_text(json.dumps([one.model_dump(mode="json") for one in every]))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = []
-    for rank in range(world):
-        environment = {
-            **os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1",
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu",
-        }  # fmt: skip
-        command = [sys.executable, RUN, where / "settings.json", where / "out.json", *arguments]
-        ranks.append(
-            subprocess.Popen(
-                [str(c) for c in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-        )
-    said = [r.communicate(timeout=280)[0].decode() for r in ranks]
-    assert all(r.returncode == 0 for r in ranks), "\n".join(s[-3000:] for s in said)
-    return json.loads((where / "out.json").read_text())
-
 
 # ---- rows ---------------------------------------------------------------------------------------------------------
 
@@ -154,7 +102,7 @@ def test_norms_biases_and_embeddings_do_not_decay():
 
 
 def test_settings_that_do_not_fit_together_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no group 'llm'"):
+    with pytest.raises(ValueError, match="freeze: no 'llm'"):
         settings(tmp_path, freeze=("llm",))
     with pytest.raises(ValueError, match=r"chunk\.steps is 8"):
         settings(tmp_path, data=DataSettings(recipe="none", chunk={"steps": 8}))
@@ -165,39 +113,79 @@ def test_settings_that_do_not_fit_together_are_refused(tmp_path):
 # ---- whole runs ---------------------------------------------------------------------------------------------------
 
 
+STAGES = (0, 1, 2, 3)
+
+
+def of_stages(folder):
+    return [settings(folder / str(stage), stage=stage) for stage in STAGES]
+
+
+def back_at_3(folder, where):
+    """Copies of runs that saved at steps 3 and 6, as if they had been killed before the second time."""
+    for stage in STAGES:
+        shutil.copytree(folder / str(stage), where / str(stage))
+        (where / str(stage) / "latest").write_text("step-0000003\n")
+    return of_stages(where)
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """Six steps on two ranks, ZeRO 1."""
-    folder = tmp_path_factory.mktemp("whole")
-    return run(settings(folder / "o"), folder, 2), folder
+def of_two(tmp_path_factory):
+    """Six steps on two ranks at every ZeRO stage."""
+    folder = tmp_path_factory.mktemp("two")
+    return losses(run_all(of_stages(folder), folder, 2)), folder
+
+
+@pytest.fixture(scope="module")
+def of_one(tmp_path_factory):
+    """The same on one rank."""
+    folder = tmp_path_factory.mktemp("one")
+    return losses(run_all(of_stages(folder), folder, 1)), folder
 
 
 @pytest.mark.slow
-def test_every_zero_stage_gives_the_same_losses(uninterrupted, tmp_path):
-    stages = (2, 3)
-    every = run_all([settings(tmp_path / str(stage), stage=stage) for stage in stages], tmp_path, 2)
-    for found in every:
-        assert np.allclose(found["losses"], uninterrupted[0]["losses"], rtol=1e-5)
+def test_every_zero_stage_gives_the_same_losses(of_two):
+    for found in of_two[0]:
+        assert np.allclose(found, of_two[0][1], rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_off_goes_on_with_the_same_samples_and_losses(uninterrupted, tmp_path):
-    every = [settings(tmp_path / str(stage), stage=stage) for stage in (1, 3)]
-    run_all(every, tmp_path, 2, "5")  # a checkpoint at 3; what came after it is lost
-    for rest in run_all(every, tmp_path, 2, "resume"):
-        assert rest["step"] == 6
-        assert np.allclose(rest["losses"], uninterrupted[0]["losses"][3:], rtol=1e-5)
+def test_a_run_that_stopped_between_checkpoints_loses_what_came_after_the_last(of_two, tmp_path):
+    one = settings(tmp_path / "o", stage=3)
+    run(one, tmp_path, 2, "5")
+    rest = run(one, tmp_path, 2, "resume")
+    assert rest["step"] == 6
+    assert rest["losses"] == of_two[0][3][3:]
 
 
 @pytest.mark.slow
-def test_one_rank_sees_what_two_saw(uninterrupted, tmp_path):
-    alone = run(settings(tmp_path / "o"), tmp_path, 1)
-    assert np.allclose(alone["losses"], uninterrupted[0]["losses"], rtol=1e-3)
+def test_a_run_goes_on_bit_for_bit_on_as_many_ranks(of_two, tmp_path):
+    found = losses(run_all(back_at_3(of_two[1], tmp_path), tmp_path, 2, "resume"))
+    assert found == [whole[3:] for whole in of_two[0]]
 
 
 @pytest.mark.slow
-def test_a_checkpoint_carries_what_it_was_made_from_and_loads(uninterrupted):
-    folder = uninterrupted[1] / "o"
+def test_what_two_ranks_began_one_goes_on_with(of_two, tmp_path):
+    found = losses(run_all(back_at_3(of_two[1], tmp_path), tmp_path, 1, "resume"))
+    assert np.allclose(found, [whole[3:] for whole in of_two[0]], rtol=1e-3)
+    averages = [checkpoint.load(place / "0/step-0000006-ema").model for place in (tmp_path, of_two[1])]
+    for one, other in zip(*(model.parameters() for model in averages), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_what_one_rank_began_two_go_on_with(of_one, tmp_path):
+    found = losses(run_all(back_at_3(of_one[1], tmp_path), tmp_path, 2, "resume"))
+    assert np.allclose(found, [whole[3:] for whole in of_one[0]], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_one_rank_sees_what_two_saw(of_one, of_two):
+    assert np.allclose(of_one[0], of_two[0], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_carries_what_it_was_made_from_and_loads(of_two):
+    folder = of_two[1] / "1"
     name = (folder / "latest").read_text().strip()
     assert name == "step-0000006"
     for ending in ("", "-ema"):
@@ -212,9 +200,6 @@ def test_a_checkpoint_carries_what_it_was_made_from_and_loads(uninterrupted):
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 7))
     assert {"loss", "flow", "text", "motion", "data_s", "forward_s", "backward_s", "update_s"} <= lines[0].keys()
-
-
-STAGES = (0, 1, 2, 3)
 
 
 @pytest.fixture(scope="module")

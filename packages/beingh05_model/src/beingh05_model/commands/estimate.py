@@ -1,25 +1,51 @@
-"""``beingh05 estimate``: parameters, memory, least time of a chunk per device."""
+"""``beingh05 estimate``: parameters, memory, least time of a chunk per device; the cost of a run."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
+
+from beingh05_model.commands.overrides import overrides
+from unihand_data.config import SettingsError, load_settings
 
 
 def add(parsers: Any) -> None:
-    one = parsers.add_parser("estimate", help="PRESET: parameters, memory, least time of a chunk per device")
-    one.add_argument("preset")
+    one = parsers.add_parser("estimate", help="MODEL or TRAIN.yaml: parameters, memory, least time of a chunk, cost")
+    one.add_argument("what", nargs="?", metavar="MODEL | TRAIN.yaml", help="a network preset or a run's settings file")
+    one.add_argument("--preset", metavar="NAME", help="a training preset, alone or under TRAIN.yaml")
     one.add_argument("--views", type=int, default=3)
     one.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
-    name, views = chosen.preset, chosen.views
-    from beingh05_model.network.count import count
     from beingh05_model.network.presets import preset
+    from beingh05_model.training import budget, presets
+    from beingh05_model.training.settings import TrainSettings
+
+    file = None if chosen.what is None or not chosen.what.endswith((".yaml", ".yml")) else Path(chosen.what)
+    if chosen.what is None and chosen.preset is None:
+        raise SettingsError("estimate: name a network preset, a settings file or --preset NAME")
+    if file is None and chosen.preset is None:
+        _model(chosen.what, preset(chosen.what), chosen.views)
+        return 0
+    if file is None:
+        if chosen.what is not None:
+            raise SettingsError(f"estimate: --preset goes alone or with a settings file, and {chosen.what} is none")
+        settings = presets.alone(chosen.preset)
+    else:
+        named = None if chosen.preset is None else presets.read(chosen.preset)
+        settings = load_settings(TrainSettings, file, overrides([], file, named))
+    _model(str(file or chosen.preset), settings.model, chosen.views)
+    lines = budget.lines(settings)
+    print("\n".join(lines or ["no cost: the settings have no `budget` (device, mfu, views, words)"]))
+    return 0
+
+
+def _model(name: str, config: Any, views: int) -> None:
+    from beingh05_model.network.count import count
     from beingh05_model.training import estimate
 
-    config = preset(name)
     counted = count(config)
     print(f"{name}: {counted.total / 1e6:.1f} M parameters, {counted.active / 1e6:.1f} M active")
     for part, number in sorted(counted.parts.items(), key=lambda item: -item[1]):
@@ -33,4 +59,3 @@ def run(chosen: argparse.Namespace) -> int:
     for device, of in estimate.DEVICES.items():
         seconds = estimate.least_chunk_seconds(config, of, views, refinements=refinements)
         print(f"  {device:12s} {seconds * 1000:8.1f}")
-    return 0

@@ -17,9 +17,16 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a.b.c=value, YAML")
 
 
-def overrides(pairs: list[str], path: Path) -> dict[str, Any]:
-    """Top-level keys of the file with ``a.b.c=value`` put in."""
-    return put_in(yaml.safe_load(path.read_text()) or {}, pairs)
+def overrides(pairs: list[str], path: Path, preset: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Top-level keys that differ from the file: those with ``a.b.c=value`` put in, and all of ``preset`` where the file
+    is laid over one."""
+    data = yaml.safe_load(path.read_text()) or {}
+    if preset is None or not isinstance(data, dict):
+        return put_in(data, pairs)
+    from beingh05_model.training.settings import over
+
+    data = over(preset, data)
+    return {**data, **put_in(data, pairs)}
 
 
 def put_in(data: dict[str, Any], pairs: list[str]) -> dict[str, Any]:

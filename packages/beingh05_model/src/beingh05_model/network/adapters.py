@@ -71,7 +71,7 @@ class SlotAdapters(nn.Module):
             slots = group_slots(name)
             if not used.isdisjoint(slots):
                 at = slots_TS[..., slots].any(-1).nonzero(as_tuple=True)
-                out = out.index_put(at, (x_TS[at] * slots_TS[at])[:, slots] @ weight.T, accumulate=True)
+                out = out.index_put(at, (x_TS[at] * slots_TS[at])[:, slots] @ weight.T.to(x_TS.dtype), accumulate=True)
         return out
 
     def at_decoder(self, h_TD: Tensor, slots_TS: Tensor) -> Tensor:
@@ -83,6 +83,6 @@ class SlotAdapters(nn.Module):
             if not used.isdisjoint(slots):
                 at = slots_TS[..., slots].any(-1).nonzero(as_tuple=True)
                 full = h_TD.new_zeros(len(at[0]), slots_TS.shape[-1])
-                full[:, slots] = h_TD[at] @ weight.T
+                full[:, slots] = h_TD[at] @ weight.T.to(h_TD.dtype)
                 out = out.index_put(at, full * slots_TS[at], accumulate=True)
         return out

@@ -44,16 +44,30 @@ class Work:
         return max(self.flops / (device.tflops * 1e12), self.bytes / (device.gb_per_s * 1e9))
 
 
-def parts(config: ModelConfig, views: int, words: int, bytes_per_weight: float = 2.0) -> dict[str, Work]:
+def layer_weights(config: ModelConfig) -> dict[str, float]:
+    """Weights in the layers that one token passes: of the vision tower, the understanding and the action expert."""
+    b, v = config.backbone, config.vision
+    inner, kv = b.heads * b.head_dim, b.kv_heads * b.head_dim
+    ffn = [b.act.ffn] * b.layers
+    if config.mof is not None:
+        routed = config.mof.top_k * (config.mof.ffn or max(1, b.act.ffn // config.mof.top_k))
+        ffn[config.mof_first_layer :] = [routed] * (b.layers - config.mof_first_layer)
+    return {
+        "vision": v.layers * (4 * v.width**2 + 2 * v.width * v.ffn),
+        "und": b.layers * (b.und.width * (2 * inner + 2 * kv) + 3 * b.und.width * b.und.ffn),
+        "act": sum(b.act.width * (2 * inner + 2 * kv) + 3 * b.act.width * width for width in ffn),
+    }
+
+
+def parts(config: ModelConfig, views: float, words: float, bytes_per_weight: float = 2.0) -> dict[str, Work]:
     """Vision tower and prefix of one chunk, and one Euler step of the action expert."""
     b, v = config.backbone, config.vision
+    weights = layer_weights(config)
+    tower, und, act = weights["vision"], weights["und"], weights["act"]
     patches = v.grid**2 + 1
-    tower = v.layers * (4 * v.width**2 + 2 * v.width * v.ffn)
     attention = v.layers * 2 * 2 * patches**2 * v.width
     prefix = views * (v.tokens + 2) + words
     inner, kv = b.heads * b.head_dim, b.kv_heads * b.head_dim
-    und = b.layers * (b.und.width * (2 * inner + 2 * kv) + 3 * b.und.width * b.und.ffn)
-    act = b.layers * (b.act.width * (2 * inner + 2 * kv) + 3 * b.act.width * b.act.ffn)
     suffix = config.flow.chunk + 1
     cache = 2 * b.layers * prefix * kv * 2
     return {
@@ -81,14 +95,14 @@ def training_bytes_per_rank(config: ModelConfig, ranks: int, stage: int) -> floa
     return n * (2 / divide[0] + 2 / divide[1] + 12 / divide[2])
 
 
-def training_flops_per_sample(config: ModelConfig, views: int, words: int, recompute: bool = False) -> float:
+def training_flops_per_sample(config: ModelConfig, views: float, words: float, recompute: bool = False) -> float:
     """Forward and backward of one motion-generation sample (three times forward, four with recomputation)."""
     work = parts(config, views, words)
     return (4 if recompute else 3) * sum(w.flops for w in work.values())
 
 
 def gpu_hours(
-    config: ModelConfig, samples: float, device: Device, mfu: float, views: int = 2, words: int = 60
+    config: ModelConfig, samples: float, device: Device, mfu: float, views: float = 2, words: float = 60
 ) -> float:
     """Hours of one device for so many samples at a share ``mfu`` of its arithmetic."""
     return samples * training_flops_per_sample(config, views, words) / (device.tflops * 1e12 * mfu) / 3600

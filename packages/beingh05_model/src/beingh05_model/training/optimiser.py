@@ -8,22 +8,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from beingh05_model.training.settings import FREEZE_GROUPS, OptimiserSettings, TrainSettings
+from beingh05_model.training.parts import part_of
+from beingh05_model.training.settings import OptimiserSettings, TrainSettings
 
 
 def frozen(name: str, settings: TrainSettings) -> bool:
-    """Whether a parameter is held still by ``freeze`` or ``freeze_action_layers``."""
+    """Whether a parameter is held still by ``freeze``, ``freeze_action_layers`` or ``lora``."""
+    part = part_of(name)
+    if settings.lora is not None:
+        return ".lora_" not in name and part not in (*settings.lora.train, "adapters")
+    if part in settings.freeze:
+        return True
     words = name.split(".")
-    layer = int(words[2]) if name.startswith("backbone.layers.") else None
-    stream = words[3] if layer is not None else ""
-    for group in settings.freeze:
-        if name.startswith(FREEZE_GROUPS[group]):
-            return True
-        if group == "understanding" and stream == "und":
-            return True
-        if group == "action" and stream in ("act", "router"):
-            return True
-    return layer is not None and stream in ("act", "router") and layer < settings.freeze_action_layers
+    layers = name.startswith("backbone.layers.") and words[3] in ("act", "router")
+    return layers and int(words[2]) < settings.freeze_action_layers
 
 
 def freeze(model: nn.Module, settings: TrainSettings) -> int:

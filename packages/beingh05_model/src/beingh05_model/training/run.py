@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from beingh05_model.interop import internvl
+from beingh05_model.interop import internvl, warm_start
 from beingh05_model.motion_tokens import tokenizer as motion_tokens
 from beingh05_model.network.model import BeingH
 from beingh05_model.sequence import tokenizer as tk
@@ -85,19 +86,38 @@ def _tokenizer(settings: TrainSettings) -> tk.TextTokenizer:
 
 
 def _start(settings: TrainSettings) -> BeingH:
-    if settings.start is None:
-        return BeingH(settings.model)
-    folder = Path(settings.start)
-    config = folder / "config.json"
-    if config.is_file() and checkpoint.FORMAT in config.read_text():
-        loaded = checkpoint.load(folder)
-        if loaded.about.get("weights") == checkpoint.INT8:
-            raise ValueError(f"start: {folder} has int8 weights, which do not learn; start from what it was made of")
-        if loaded.model.config != settings.model:
-            raise ValueError(
-                f"start: {folder} was trained with other model settings; copy `model` from its config.json"
-            )
-        return loaded.model.train()
+    """A new model, or one that begins from InternVL3.5, a released Being-H checkpoint or one of ours."""
     model = BeingH(settings.model)
-    internvl.load_into(model, folder)
+    if settings.start is None:
+        return model
+    folder = Path(settings.start)
+    kind = kind_of(folder)
+    wanted = {None: kind, "native": "internvl", "pretrained": "pretrained" if kind == "internvl" else kind}
+    if wanted[settings.start_kind] != kind:
+        raise ValueError(
+            f"start: {folder} holds {KINDS[kind]}, and this run begins from "
+            f"{'InternVL3.5' if settings.start_kind == 'native' else 'a pre-trained Being-H model'} (start_kind)"
+        )
+    if kind == "internvl":
+        internvl.load_into(model, folder)
+    elif kind == "released":
+        warm_start.from_released(model, folder)
+    else:
+        loaded = checkpoint.load(folder)
+        tensors = dict(loaded.model.state_dict())
+        warm_start.adopt(model, tensors, loaded.model.config, str(folder))
     return model
+
+
+KINDS = {"internvl": "InternVL3.5", "released": "a released Being-H checkpoint", "ours": "a checkpoint of this package"}
+
+
+def kind_of(folder: Path) -> str:
+    """What a directory of weights holds, one of :data:`KINDS`; what no ``config.json`` names is InternVL's."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return "internvl"
+    stated = json.loads(path.read_text())
+    if stated.get("format") == checkpoint.FORMAT:
+        return "ours"
+    return "released" if "expert_config" in stated.get("llm_config", {}) else "internvl"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from beingh05_model.network.config import ModelConfig
+from beingh05_model.network.presets import preset
 from beingh05_model.sequence.chunks import ChunkSettings
 from beingh05_model.sequence.delay import DelaySettings
 from beingh05_model.sequence.images import ImageSettings
+from beingh05_model.training.estimate import DEVICES
+from beingh05_model.training.parts import LORA_TARGETS, PARTS
 from unihand_data.config import Settings
-
-#: parts that can be frozen together (Tables 6 and 7): names of parameters begin with one of these
-FREEZE_GROUPS: dict[str, tuple[str, ...]] = {
-    "vision": ("vision.",),
-    "connector": ("connector.",),
-    "understanding": ("backbone.embed.", "backbone.und_norm.", "text_head."),  # and layers.N.und.
-    "action": ("backbone.act_norm.",),  # and layers.N.act. and layers.N.router.
-}
 
 
 class DataSettings(Settings):
@@ -86,10 +81,73 @@ class LossSettings(Settings):
     motion: float = 0.1
 
 
+class LoraSettings(Settings):
+    """Low-rank residuals on the linear layers of ``targets`` (:data:`~beingh05_model.training.parts.LORA_TARGETS`).
+
+    Everything else is frozen but for the whole parts that ``train`` names (of
+    :data:`~beingh05_model.training.parts.PARTS`) and the slot adapters, which are residuals themselves.
+    """
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = Field(min_length=1)
+    train: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> LoraSettings:
+        _among("lora.targets", self.targets, LORA_TARGETS)
+        _among("lora.train", self.train, PARTS)
+        for target in self.targets:
+            if target.partition(".")[0] in self.train:
+                raise ValueError(f"lora.train: {target} has residuals, so its layers cannot be trained whole as well")
+        return self
+
+
+class WandbSettings(Settings):
+    """A run on Weights & Biases; the package is needed only where this is set."""
+
+    project: str
+    name: str | None = None
+    mode: Literal["online", "offline"] = "online"
+
+
+class BudgetSettings(Settings):
+    """What the cost of a run is worked out with; printed by ``estimate`` and at the start of a run.
+
+    ``views`` and ``words`` are of an average sample, ``mfu`` the share of the device's bf16 arithmetic that is used.
+    """
+
+    device: str
+    mfu: float = Field(gt=0, le=1)
+    views: float = Field(ge=0)
+    words: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _known(self) -> BudgetSettings:
+        _among("budget.device", (self.device,), DEVICES)
+        return self
+
+
+def _among(field: str, names: tuple[str, ...], choices: Any) -> None:
+    """Names must be of the choices, each once."""
+    unknown = sorted(set(names) - set(choices))
+    if unknown:
+        raise ValueError(f"{field}: no {unknown[0]!r}; there are {', '.join(choices)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{field}: a name stands there twice")
+
+
 class TrainSettings(Settings):
-    """A whole run. ``freeze`` names groups of :data:`FREEZE_GROUPS`; ``freeze_action_layers`` the first n layers of the
-    action expert (Figures 11 and 12). ``keep`` is how many states to resume from stay; the models themselves all do.
-    ``start`` is a directory of InternVL3.5 or of one of our checkpoints; ``tokenizer`` one with tokenizer files."""
+    """A whole run.
+
+    ``model`` may be the name of a network preset, or a mapping with ``preset`` and what differs from it.
+    ``freeze`` names parts (:data:`~beingh05_model.training.parts.PARTS`); ``freeze_action_layers`` holds the first n
+    layers of the action expert (Figures 11 and 12). ``keep`` is how many states to resume from stay; the models
+    themselves all do. ``start`` is a directory of InternVL3.5, a released Being-H checkpoint or one of ours;
+    ``start_kind`` refuses another kind: "native" is InternVL3.5, "pretrained" a Being-H model. ``tokenizer`` is a
+    directory with tokenizer files. ``peak_tflops`` is what the MFU is a share of; None takes the CUDA device's own.
+    """
 
     model: ModelConfig
     data: DataSettings
@@ -103,20 +161,49 @@ class TrainSettings(Settings):
     recompute: bool = False
     freeze: tuple[str, ...] = ()
     freeze_action_layers: int = Field(default=0, ge=0)
+    lora: LoraSettings | None = None
     seed: int = 0
     log_every: int = Field(default=10, ge=1)
     save_every: int = Field(default=1000, ge=1)
     keep: int = Field(default=3, ge=1)
     system: str | None = None
     start: str | None = None
+    start_kind: Literal["native", "pretrained"] | None = None
     tokenizer: str | None = None
     motion_tokenizer: str | None = None  # a directory of `beingh05 tokens`, where model.motion_tokens is set
+    tensorboard: bool = False
+    wandb: WandbSettings | None = None
+    peak_tflops: float | None = Field(default=None, gt=0)
+    budget: BudgetSettings | None = None
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """A network preset by name, with or without changes."""
+        if isinstance(given, str):
+            given = {"preset": given}
+        if not isinstance(given, dict) or "preset" not in given:
+            return given
+        changes = {name: value for name, value in given.items() if name != "preset"}
+        try:
+            return over(preset(given["preset"]).model_dump(mode="json"), changes)
+        except KeyError as error:
+            raise ValueError(error.args[0]) from error
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSettings:
-        unknown = sorted(set(self.freeze) - FREEZE_GROUPS.keys())
-        if unknown:
-            raise ValueError(f"freeze: no group {unknown[0]!r}; there are {', '.join(FREEZE_GROUPS)}")
+        _among("freeze", self.freeze, PARTS)
+        if self.freeze_action_layers and "action" in self.freeze:
+            raise ValueError("freeze_action_layers has no effect where freeze names the action expert")
+        if self.lora is not None and (self.freeze or self.freeze_action_layers):
+            raise ValueError(
+                "freeze has no effect with lora, which holds everything still that lora.train does not name"
+            )
+        if self.loss.motion != LossSettings().motion and self.model.motion_tokens is None:
+            raise ValueError("loss.motion has no effect: the model has no motion tokens (model.motion_tokens)")
+        if self.start_kind is not None and self.start is None:
+            wanted = "InternVL3.5" if self.start_kind == "native" else "a pre-trained Being-H checkpoint"
+            raise ValueError(f"start: this run begins from {wanted}; name its directory")
         if self.freeze_action_layers > self.model.backbone.layers:
             raise ValueError(
                 f"freeze_action_layers is {self.freeze_action_layers}; there are {self.model.backbone.layers}"
@@ -128,3 +215,12 @@ class TrainSettings(Settings):
                 f"data.chunk.steps is {self.data.chunk.steps} and model.flow.chunk {self.model.flow.chunk}"
             )
         return self
+
+
+def over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` put in, mapping by mapping; everything but mappings is replaced whole."""
+    out = dict(base)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(out.get(name), dict)
+        out[name] = over(out[name], value) if both else value
+    return out
