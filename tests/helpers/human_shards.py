@@ -99,7 +99,7 @@ def recipe(folder: Path, episodes: list[EpisodeRow], media: list[MediaRow]) -> s
     shards, out = folder / "shards", folder / "recipe"
     staging.write_part(shards / "staging", episodes, media, [s for e in episodes for s in samples(e)])
     writer.commit(shards / "staging", shards, content_hash="h", config={}, run_id="r", clean=True)
-    settings = RecipeSettings(duplicates={"near_distance": None})
+    settings = RecipeSettings(duplicates={"recordings": False, "near_distance": None})
     out.mkdir()
     recipe_file.write(out, build([str(shards)], out, settings), new_version=False)
     return str(out)

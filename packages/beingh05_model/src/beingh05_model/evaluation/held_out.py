@@ -188,6 +188,7 @@ class HeldOut:
             rows = reader.index.rows([number for number, _ in taken])
             groups = {row.sample_id: group for row, (_, group) in zip(rows, taken, strict=True)}
             rates = {e: float(row["rate_hz"]) for of in self.episodes.values() for e, (_, row) in of.items()}
+            domains = {e: str(row["domain"]) for of in self.episodes.values() for e, (_, row) in of.items()}
             sources = {e: str(row["source"]) for of in self.episodes.values() for e, (_, row) in of.items()}
             alike = defaultdict(list)  # windows of one call are equally long
             for row in rows:
@@ -200,21 +201,22 @@ class HeldOut:
                         history=merge,
                         views=None if pictures and views else (),
                         image_offsets=(0,),
+                        camera_pose=chunk.human_frame == "camera",
                     )
-                    yield [_case(w, merge, views, groups[w.sample_id], sources[w.episode_id]) for w in windows]
+                    yield [
+                        _case(w, chunk, domains[w.episode_id], views, groups[w.sample_id], sources[w.episode_id])
+                        for w in windows
+                    ]
 
 
-def _case(window: Window, merge: int, views: int, group: str, source: str) -> Case:
+def _case(window: Window, chunk: ChunkSettings, domain: str, views: int, group: str, source: str) -> Case:
     shown = {name: stack[-1] for name, stack in list(window.frames.items())[:views]}
-    observation = Observation(
-        shown, window.text, window.state[-1].astype(np.float32), window.state_mask[-1], window.embodiment
-    )
-    return Case(
-        window.sample_id,
-        window.episode_id,
-        group,
-        source,
-        observation,
-        merge_steps(window.action, window.action_mask, merge),
-        merge_steps(window.history, window.history_mask, merge),
-    )
+    state, known = window.state[-1].astype(np.float32), window.state_mask[-1]
+    merge = chunk.merge(window.rate_hz)
+    target = merge_steps(window.action, window.action_mask, merge)
+    before = merge_steps(window.history, window.history_mask, merge)
+    frame = chunk.frame(domain, window.camera_pose, f"{window.episode_id} at {window.start}")
+    if frame is not None:
+        state, target, before = frame.state(state, known), frame.steps(target), frame.steps(before)
+    observation = Observation(shown, window.text, state, known, window.embodiment)
+    return Case(window.sample_id, window.episode_id, group, source, observation, target, before)

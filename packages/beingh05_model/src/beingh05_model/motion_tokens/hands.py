@@ -82,7 +82,8 @@ class HandStream:
         if not wanted:
             return []
         horizon = self.settings.tokenizer.chunk.source_steps(self.settings.fastest_source_hz)
-        found = self.reader.read(wanted, horizon=horizon, history=0, views=())
+        camera = self.settings.tokenizer.chunk.human_frame == "camera"
+        found = self.reader.read(wanted, horizon=horizon, history=0, views=(), camera_pose=camera)
         return [hand for _, one in found if isinstance(one, Window) for hand in hands(one, self.settings)]
 
 
@@ -97,7 +98,9 @@ def chunk_of(window: Window, settings: TokenTrainSettings) -> Chunk:
     needed = chunk.steps * merge
     if needed > len(window.action):
         raise ValueError(f"{window.episode_id} has {window.rate_hz:g} steps a second: set fastest_source_hz to that")
-    return merge_steps(window.action[:needed], window.action_mask[:needed], merge)
+    merged = merge_steps(window.action[:needed], window.action_mask[:needed], merge)
+    frame = chunk.frame("human", window.camera_pose, f"{window.episode_id} at {window.start}")
+    return merged if frame is None else frame.steps(merged)
 
 
 def hands(window: Window, settings: TokenTrainSettings) -> list[Hand]:
@@ -156,4 +159,10 @@ def _windows(reader: RecipeReader, held: list[HeldOut], settings: TokenTrainSett
     for shard, one in zip(reader.shards(), held, strict=True):
         for episode_id, frames, rate in one.episodes:
             starts = range(0, frames - 1, chunk.steps * chunk.merge(rate))
-            yield from shard.windows([(episode_id, start) for start in starts], horizon=horizon, history=0, views=())
+            yield from shard.windows(
+                [(episode_id, start) for start in starts],
+                horizon=horizon,
+                history=0,
+                views=(),
+                camera_pose=chunk.human_frame == "camera",
+            )

@@ -20,14 +20,15 @@ EEF = (
     ("right_eef_position", "right_eef_rotation"),
     ("left_eef_position", "left_eef_rotation"),
 )
+WRISTS = np.array([slot for groups in EEF for group in groups for slot in GROUPS[group].slots])
 
 
 class ChunkSettings(Settings):
     """How a chunk is cut.
 
     ``rate_hz``: steps are merged until at most this many a second are left (None keeps the source's own rate).
-    ``human_frame``: human wrists in the world of the row, or in the camera at the start of the chunk (where its pose is
-    known; rows without one are then refused).
+    ``human_frame``: human wrists in the world of the row, or in the camera at the start of the chunk; rows with known
+    wrists and an unknown pose of the camera are then refused.
     """
 
     steps: int = 16
@@ -41,6 +42,14 @@ class ChunkSettings(Settings):
     def source_steps(self, fastest_hz: float) -> int:
         """Source steps of a chunk where a source has at most ``fastest_hz`` a second."""
         return self.steps * (1 if self.rate_hz is None else max(1, math.ceil(fastest_hz / self.rate_hz)))
+
+    def frame(self, domain: str, pose: np.ndarray | None, who: str) -> Frame | None:
+        """Axes that wrists of a window are given in; None is the world of the row, which robots always keep.
+
+        Args:
+            pose: [4, 4] camera to world at the start of the chunk. who: names the row.
+        """
+        return None if self.human_frame == "world" or domain != "human" else Frame(pose, who)
 
 
 @dataclass
@@ -111,3 +120,37 @@ def state_in_camera(values: np.ndarray, camera_to_world: np.ndarray, centre: np.
         matrix = camera_to_world.T @ rotations.exp(values[r].astype(np.float64))
         out[r] = rotations.log(matrix)
     return out
+
+
+@dataclass
+class Frame:
+    """A camera that wrists are given in. ``pose``: [4, 4] camera to world, OpenCV axes; None: nobody knows it."""
+
+    pose: np.ndarray | None
+    who: str
+
+    def steps(self, chunk: Chunk) -> Chunk:
+        """A chunk of the world in the camera.
+
+        Raises:
+            ValueError: the chunk has known wrists and the camera's pose is unknown.
+        """
+        if not chunk.mask[:, WRISTS].any():
+            return chunk
+        turned = in_camera(chunk.values, self._known()[:3, :3])
+        return Chunk(np.where(chunk.mask, turned, 0).astype(np.float32), chunk.mask)
+
+    def state(self, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """A state [S] of the world in the camera. Raises as :meth:`steps`."""
+        if not mask[WRISTS].any():
+            return values
+        pose = self._known()
+        return np.where(mask, state_in_camera(values, pose[:3, :3], pose[:3, 3]), 0).astype(np.float32)
+
+    def _known(self) -> np.ndarray:
+        if self.pose is None:
+            raise ValueError(
+                f"{self.who} has wrists and no camera pose at its start, which human_frame: camera needs; leave its "
+                "source out of the recipe or set human_frame to world"
+            )
+        return self.pose

@@ -20,8 +20,6 @@ from unihand_data.recipe.reader import Drawn, RecipeReader, Talk
 from unihand_data.shards.window import Window
 from unihand_data.space import Embodiment, load_embodiment
 
-ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
-
 
 @lru_cache(maxsize=64)
 def embodiment(name: str) -> Embodiment:
@@ -45,8 +43,6 @@ class Source:
         seed: int,
         places: Mapping[str, str] | None = None,
     ) -> None:
-        if settings.chunk.human_frame != "world":
-            raise ValueError("data.chunk.human_frame: windows of a recipe have no camera poses; only 'world' is read")
         self.settings, self.serialiser, self.edge, self.seed = settings, serialiser, edge, seed
         self.reader = RecipeReader(
             settings.recipe,
@@ -57,6 +53,7 @@ class Source:
         )
         self._horizon = settings.chunk.source_steps(settings.fastest_source_hz)
         self._views = () if settings.blind else settings.views
+        self._camera = settings.chunk.human_frame == "camera"
 
     def example(self, position: int) -> Example:
         """What stands at a position."""
@@ -64,7 +61,7 @@ class Source:
 
     def examples(self, positions: Sequence[int]) -> list[Example]:
         """What stands at these positions; rows of the shards are read in one request."""
-        found = self.reader.read(positions, horizon=self._horizon, views=self._views)
+        found = self.reader.read(positions, horizon=self._horizon, views=self._views, camera_pose=self._camera)
         return [self._example(drawn, one) for drawn, one in found]
 
     def _example(self, drawn: Drawn, found: Window | Talk) -> Example:
@@ -81,7 +78,9 @@ class Source:
         ]
 
     def _talk(self, talk: Talk, random: np.random.Generator) -> Example:
-        turns = [(ROLES[turn["from"]], turn["value"]) for turn in talk.conversation.turns]
+        # a conversation has pictures or one video, whose frames stand where it stands
+        frames = "<image>" * len(talk.pictures)
+        turns = [(turn["role"], turn["text"].replace("<video>", frames)) for turn in talk.conversation.turns]
         pictures = [] if self.settings.blind else self._pictures(talk.pictures, random)
         return self.serialiser.talking(turns, pictures, talk.conversation.conversation_id)
 
@@ -93,10 +92,14 @@ class Source:
         times = range(len(window.frame_times)) if window.frames else ()
         views = list(window.frames.values())
         pictures = self._pictures([view[t] for t in times for view in views], random)
+        frame = chunk.frame(robot.domain, window.camera_pose, f"{window.episode_id} at {window.start}")
         state = window.state[-1].astype(np.float32), window.state_mask[-1]
+        if frame is not None:
+            state = frame.state(*state), state[1]
         names = {"name": window.sample_id, "embodiment": window.embodiment}
         if window.task == "motion_description":
             trace = _at_most(window.action, window.action_mask, merge, chunk.steps)
+            trace = trace if frame is None else frame.steps(trace)
             return self.serialiser.describing(pictures, window.question, window.answer, state, trace, slots, **names)
         needed = chunk.steps * merge
         if needed > len(window.action):
@@ -107,6 +110,9 @@ class Source:
         history = None
         if window.task == "motion_continuation":
             history = merge_steps(window.history[-needed:], window.history_mask[-needed:], merge)
+        if frame is not None:
+            target_chunk = frame.steps(target_chunk)
+            history = None if history is None else frame.steps(history)
         delay = self.delay(robot, merge / window.rate_hz)
         target = [self.serialiser.target(target_chunk, slots, random, delay) for _ in range(self.settings.draws)]
         motion = self.serialiser.motion(target_chunk, random) if robot.domain == "human" else None

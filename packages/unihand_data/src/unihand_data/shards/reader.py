@@ -231,6 +231,7 @@ class ShardReader:
         size: int | tuple[int, int] | None = None,
         image_offsets: Sequence[int] | None = None,
         sparse: bool = False,
+        camera_pose: bool = False,
     ) -> list[Window]:
         """Windows in the order asked for. Media shared by several windows are opened and walked once.
 
@@ -244,6 +245,7 @@ class ShardReader:
                 (-history, 0), from the episode's first frame where the history is shorter (``Window.frame_times``
                 says which it became), for a description both ends.
             sparse: columns are the row's own slots instead of all 200.
+            camera_pose: also the pose of the camera at the start (:attr:`Window.camera_pose`).
 
         Raises:
             ShardError: unknown id, view or a frame outside the episode. MediaDamaged: names the media.
@@ -262,7 +264,7 @@ class ShardReader:
             for media_id, numbers, _ in plan.wanted.values():
                 need.setdefault(media_id, set()).update(numbers)
         pictures = self._decode(need, _size(size))
-        return [p.window(pictures, sparse=sparse, render=self._render) for p in plans]
+        return [p.window(pictures, sparse=sparse, render=self._render, camera_pose=camera_pose) for p in plans]
 
     def _samples_of(self, what: Sequence[What]) -> list[SampleRow]:
         ids = list(dict.fromkeys(x for x in what if isinstance(x, str)))

@@ -26,6 +26,8 @@ class Window:
     slots: (D,) slot numbers of the columns.
     text, question, answer: the sentence of the sample, and question and answer as rendered from its template (the
         sentence itself and "" without a renderer).
+    camera_pose: (4, 4) camera to world at ``start``, OpenCV axes, of the view ``ego`` or else of the row's first one;
+        None where it was not asked for or the row does not know it.
 
     Where a mask is False the value is 0: the slot is inactive, the step is not known, or it lies outside the episode.
     """
@@ -52,6 +54,7 @@ class Window:
     answer: str = ""
     language: LanguageRow | None = None
     timestamps: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) s, NaN outside the episode
+    camera_pose: np.ndarray | None = None
 
 
 def dense(values: np.ndarray, slots: np.ndarray | Sequence[int]) -> np.ndarray:
@@ -78,6 +81,16 @@ def span_frames(episode: EpisodeRow, sample: SampleRow) -> int:
         raise ShardError(f"sample {sample.sample_id}: language_ref {sample.language_ref} is not in its episode")
     end = int(np.searchsorted(episode.timestamps, episode.language[sample.language_ref].t1 - 1e-6))
     return max(1, end - sample.start_frame)
+
+
+def camera_pose(episode: EpisodeRow, start: int) -> np.ndarray | None:
+    """(4, 4) float64 camera-to-world pose at a frame, of the view ``ego`` or else of the first one; None if unknown."""
+    first = min(episode.cameras, key=lambda c: c.view != "ego", default=None)
+    if first is None or first.poses is None:
+        return None
+    pose = np.asarray(first.poses[start], np.float64)
+    known = first.pose_valid is None or bool(first.pose_valid[start])
+    return pose if known and np.isfinite(pose).all() else None
 
 
 def history_steps(task: str, horizon: int, asked: int | None) -> int:

@@ -38,7 +38,12 @@ class WindowPlan:
     wanted: dict[str, tuple[str, list[int], bool]]
 
     def window(
-        self, pictures: dict[str, dict[int, np.ndarray]], *, sparse: bool, render: Renderer | None = None
+        self,
+        pictures: dict[str, dict[int, np.ndarray]],
+        *,
+        sparse: bool,
+        render: Renderer | None = None,
+        camera_pose: bool = False,
     ) -> Window:
         """The window from decoded frames: media id -> number -> (H, W, 3)."""
         e, s, history = self.episode, self.sample, self.history
@@ -68,6 +73,7 @@ class WindowPlan:
             e.episode_id, s.sample_id, s.task, start, e.rate_hz, e.embodiment, e.mirrored, frames,
             e.timestamps[self.steps], state, state_mask, action, action_mask, before, before_mask,
             state_slots, action_slots, text, question, answer, line, times,
+            w.camera_pose(e, start) if camera_pose else None,
         )  # fmt: skip
 
 
