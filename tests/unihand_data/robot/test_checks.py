@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from unihand_data.curate.robot.checks import NAMES, NOTHING, check_episode, check_set, contradiction
 from unihand_data.curate.robot.convert import convert
 from unihand_data.curate.robot.evidence import CheckSettings
+from unihand_data.curate.robot.limit_evidence import joint_limits
 from unihand_data.curate.robot.rotation_evidence import fit_chain
 from unihand_data.errors import Reason, Reject
-from unihand_data.sources.robot.episode import Text
+from unihand_data.sources.robot.episode import RobotEpisode, Text
 from unihand_data.space import rotations
+from unihand_data.values.recording import SourceItem
 
 SETTINGS = CheckSettings()
 
@@ -28,8 +32,8 @@ def test_a_right_file_is_not_contradicted_and_most_checks_speak_for_it(arm):
     assert not contradiction(spec, findings)
     agreeing = {f.check for f in findings if f.verdict == "agrees"}
     assert agreeing == {
-        "joint_units", "eef_range", "gripper_range", "gripper_sign", "gripper_absolute", "gripper_names",
-        "gripper_segments", "commanded_motion", "commanded_joints", "rotation_convention",
+        "joint_units", "joint_limits", "eef_range", "gripper_range", "gripper_sign", "gripper_absolute",
+        "gripper_names", "gripper_segments", "commanded_motion", "commanded_joints", "rotation_convention",
     }  # fmt: skip
     assert {f.check for f in findings} == set(NAMES), "every check says something"
     assert {f.check: f.text for f in findings if f.verdict == "not_checked"} == {
@@ -237,3 +241,59 @@ def test_the_chain_fit_finds_random_axes_and_not_their_reverse():
     starts = np.random.default_rng(0)
     assert min(fit_chain(q, r, starts) for _ in range(6)) < 1e-3
     assert min(fit_chain(q, np.swapaxes(r, 1, 2), starts) for _ in range(6)) > 0.1
+
+
+def arx_as(arm, embodiment: str):
+    """Two ARX X5 arms at work (its maker's URDF: elbow 0 to 3.2 rad) in a file that says they are another robot's."""
+    arms = {f"{side}_joints": f"{side}_arm" for side in ("right", "left")}
+    blocks = [{"name": n, "columns": 6, "slots": s, "unit": "rad", "from": n} for n, s in arms.items()]
+    spec = arm.spec(embodiment=embodiment, state=blocks, action=[], eef_point=None)
+    q = np.array([0.1, 1.2, 1.1, -0.6, 0.1, 0.3]) + 0.4 * np.sin(np.arange(100)[:, None] / 20 + np.arange(6))
+    item = SourceItem("episode 0", "/data/arx/0", "bench_arm", {"set": 0})
+    columns = dict.fromkeys(arms, q)
+    return spec, [RobotEpisode(item, "x", columns, np.arange(100) / 20)]
+
+
+def test_an_arx_set_read_as_piper_is_refused_by_the_elbows_limits(arm):
+    spec, episodes = arx_as(arm, "piper")
+    pairs = [(e, convert(e, spec)) for e in episodes]
+    found = [f for f in check_set(spec, pairs, SETTINGS) if f.check == "joint_limits"]
+    assert [f.verdict for f in found] == ["contradicts", "contradicts"]
+    assert "right_arm_3 (right_joint3) runs from 0.7 to 1.46 rad, its limits are -2.7 to 0, 100%" in found[0].text
+    assert "left_arm_3 (left_joint3)" in found[1].text
+    assert "right_arm_1" not in found[0].text
+    assert "embodiment (another robot?)" in contradiction(spec, found)
+    with pytest.raises(Reject) as error:
+        check_episode(spec, pairs[0][1], "here", SETTINGS)
+    assert error.value.reason == Reason.CONTRADICTION
+
+
+def test_an_embodiment_without_limits_is_told_as_not_checked(arm):
+    spec, episodes = arx_as(arm, "cobot_magic")
+    found = [
+        f for f in check_set(spec, [(e, convert(e, spec)) for e in episodes], SETTINGS) if f.check == "joint_limits"
+    ]
+    assert {f.verdict for f in found} == {"not_checked"}
+    assert "nobody published limits of right_arm_1, right_arm_2" in found[0].text
+    assert "of cobot_magic" in found[0].text
+
+
+@pytest.mark.parametrize(
+    "changes", [{"embodiment": "xarm7"}, {"state_joints": {"sign": [1, 1, 1, -1, 1, 1, 1]}}], ids=["robot", "sign"]
+)
+def test_another_robot_or_a_wrong_sign_is_seen_by_the_limits_of_the_joint_it_names(arm, changes):
+    spec = arm.spec(**changes)
+    (found,) = joint_limits(spec, [convert(e, spec) for e in arm.episodes], SETTINGS)
+    assert found.verdict == "contradicts"
+    assert found.figures["right_arm_4"] == 1.0
+    assert re.search(r"right_arm_4 \((panda_)?joint4\) runs from .* its limits are .* 100% of its samples", found.text)
+
+
+@pytest.mark.parametrize(("beyond", "share", "wrong"), [(0.15, 1.0, False), (0.3, 0.04, False), (0.3, 0.1, True)])
+def test_a_joint_may_lie_a_little_or_seldom_outside_its_limits(arm, beyond, share, wrong):
+    spec, episode = arm.spec(), arm.episode(0)
+    q = episode.columns["joints"].copy()
+    q[: round(share * len(q)), 0] = 2.8973 + beyond  # the Panda's first joint
+    episode.columns["joints"] = q
+    (found,) = joint_limits(spec, [convert(episode, spec)], SETTINGS)
+    assert found.verdict == ("contradicts" if wrong else "agrees")

@@ -9,6 +9,7 @@ import pytest
 from unihand_data.errors import DatasetRefused
 from unihand_data.sources.robot.registry import misfits, open_robot, unfit
 from unihand_data.sources.robot.spec import load_spec
+from unihand_data.sources.robot.table import markdown
 
 SPEC = load_spec("unitree_g1_dex1")
 
@@ -52,3 +53,21 @@ def test_a_named_file_that_does_not_fit_is_refused_in_one_sentence(made):
     with pytest.raises(DatasetRefused, match=r"does not fit so101_degrees\.yaml: .* columns, not 6") as caught:
         open_robot(folder, "so101_degrees")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_with_a_pose_must_say_of_which_point_it_is(arm):
+    with pytest.raises(ValueError, match=r"eef_point: block position is a pose .* of an end effector, so say of which"):
+        arm.spec(eef_point=None)
+    assert arm.spec(eef_point="unknown").layout_of_rows.eef_point is None
+    joints = arm.spec().state[:1]
+    assert arm.spec(eef_point=None, state=joints, action=[]).eef_point is None, "no pose, no point"
+    only_told = arm.spec().action[:1]
+    with pytest.raises(ValueError, match="eef_point: block shift"):
+        arm.spec(eef_point=None, state=joints, action=only_told)
+
+
+def test_a_pose_point_that_nobody_knows_is_listed_as_unverified():
+    rows = {line.split("`")[1]: line for line in markdown().splitlines()[2:]}
+    points = {name: load_spec(name).eef_point for name in ("robomind_franka", "bridge_rlds", "unitree_g1_dex1")}
+    assert points == {"robomind_franka": "unknown", "bridge_rlds": "tool", "unitree_g1_dex1": None}
+    assert [n for n in points if "`eef_point: unknown`" in rows[n]] == ["robomind_franka"]

@@ -12,6 +12,7 @@ from unihand_data.curate.robot import evidence
 from unihand_data.curate.robot.convert import RobotMotion
 from unihand_data.curate.robot.evidence import Check, CheckSettings, Finding
 from unihand_data.curate.robot.gripper_evidence import gripper_range, gripper_sign
+from unihand_data.curate.robot.limit_evidence import joint_limits
 from unihand_data.curate.robot.rotation_evidence import rotation_convention
 from unihand_data.curate.robot.so100 import so100_units
 from unihand_data.errors import Reason, Reject
@@ -21,12 +22,14 @@ from unihand_data.sources.robot.spec import RobotSpec
 #: checks that one episode alone can answer
 RANGES: dict[str, Check] = {
     "joint_units": evidence.joint_units,
+    "joint_limits": joint_limits,
     "eef_range": evidence.eef_range,
     "gripper_range": gripper_range,
 }
 #: every check, and what it found nothing of where it has no finding
 NOTHING: dict[str, str] = {
     "joint_units": "the rows have no arm joints",
+    "joint_limits": "the rows have no joints",
     "eef_range": "the rows have no position of an end effector",
     "gripper_range": "the rows have no gripper",
     "gripper_sign": "no trusted command of a gripper beside its state",

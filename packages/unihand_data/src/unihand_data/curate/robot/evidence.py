@@ -35,6 +35,8 @@ class CheckSettings(Settings):
     opposite: float = -0.4  # from here down they are its opposite
     max_scale: float = 5.0  # commanded over realised motion, or its inverse
     max_joint_rad: float = 12.6  # two turns each way
+    limit_slack_rad: float = Field(default=0.2, ge=0)  # that a joint may lie beyond the limits of its embodiment
+    limit_slack_m: float = Field(default=0.05, ge=0)  # a lift likewise
     max_reach_m: float = 4.0  # of an arm from its base; three times as much on wheels
     max_eef_m_s: float = 12.0
     metres_per_rad: tuple[float, float] = (0.005, 3.0)  # path of the hand over the path of its joints

@@ -25,6 +25,7 @@ from unihand_data.ids import make_id
 from unihand_data.sources.spec import Provenance
 from unihand_data.space.embodiment import Embodiment, VectorKind, load_embodiment
 from unihand_data.space.embodiment_yaml import parse
+from unihand_data.space.slots import GROUPS
 from unihand_data.space.yaml_at import At, EmbodimentError
 
 _SAYS_NOTHING_OF_ROWS = {"title", "match", "checks", "max_weight", "quirks", "tried"}
@@ -98,7 +99,10 @@ class RobotSpec(Settings):
     paths: dict[str, str] = Field(default_factory=dict, description="further settings of the reader, by its own names")
     world: Literal["gravity", "base", "camera"] = "base"
     base_to_world: list[list[float]] | None = Field(None, description="3x3 rotation raw -> world; null: identity")
-    eef_point: Literal["flange", "grip_site", "tool", "fingertip"] | None = None
+    eef_point: Literal["wrist_joint", "flange", "grip_site", "tool", "fingertip", "unknown"] | None = Field(
+        None,
+        description="point of the robot that its poses are of; must be said where a block fills one, and only there",
+    )
     derive: list[Derive] = Field(default_factory=list)
     state: list[dict[str, Any]]
     action: list[dict[str, Any]] = Field(default_factory=list)
@@ -120,7 +124,14 @@ class RobotSpec(Settings):
             r = np.array(self.base_to_world, float)
             if r.shape != (3, 3) or not np.allclose(r @ r.T, np.eye(3), atol=1e-6) or np.linalg.det(r) < 0:
                 raise ValueError("base_to_world is a 3x3 rotation")
-        _ = self.layout_of_rows  # errors of the blocks show when the file is read
+        layout = self.layout_of_rows  # errors of the blocks show when the file is read
+        slots = {s for kind in _KINDS for s in layout.slots(kind).tolist()}
+        if self.eef_point is None and slots & _POSE:
+            named = [b.name for kind in _KINDS for b in layout.blocks(kind) if set(b.slots) & _POSE]
+            raise ValueError(
+                f"eef_point: block {named[0]} is a pose (or a displacement) of an end effector, so say of which point: "
+                "wrist_joint, flange, grip_site, tool, fingertip, or unknown where its owner does not say"
+            )
         return self
 
     @property
@@ -155,7 +166,7 @@ class RobotSpec(Settings):
                 "domain": "robot",
                 "origin": self.origin,
                 "world": self.world,
-                "eef_point": self.eef_point,
+                "eef_point": None if self.eef_point == "unknown" else self.eef_point,
                 "control_rate_hz": self.rate_hz,
                 "latency_budget_ms": robot.latency_budget_ms,
                 "cameras": [],
@@ -184,6 +195,9 @@ class RobotSpec(Settings):
 
 
 _KINDS: tuple[VectorKind, VectorKind] = ("state", "action")
+_POSE = {
+    s for side in ("right", "left") for part in ("position", "rotation") for s in GROUPS[f"{side}_eef_{part}"].slots
+}
 _NO_ACTION = {"columns": 1, "reason": "the data set has no commands", "constant": 0}
 
 

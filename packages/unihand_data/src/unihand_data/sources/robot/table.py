@@ -40,8 +40,17 @@ def markdown() -> str:
         leaves = "yes" if s.shareable else "no"
         robot = f"{s.embodiment}, gripper alone" if gripper_alone(s) else s.embodiment
         cells = (s.title, f"`{s.name}`", robot, s.container, rate, s.licence, leaves, s.origin)
-        rows.append((*cells, *tried(s.tried)))
+        real, generated, unverified = tried(s.tried)
+        rows.append((*cells, real, generated, _with_point(s, unverified)))
     return table(HEADER, rows)
+
+
+def _with_point(spec: RobotSpec, unverified: str) -> str:
+    """What is unverified, the pose point with it where the file does not know it."""
+    if spec.eef_point != "unknown":
+        return unverified
+    said = "which point of the robot its poses are of (`eef_point: unknown`)"
+    return said if unverified == "-" else f"{unverified}; {said}"
 
 
 def gripper_alone(spec: RobotSpec) -> bool:

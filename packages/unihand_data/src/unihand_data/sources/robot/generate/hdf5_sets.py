@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from unihand_data.sources.robot.generate import hdf5_columns as of
+from unihand_data.sources.robot.generate.arms import simulate_arms
 from unihand_data.sources.robot.generate.hdf5_columns import NOTE, Made, Members
 from unihand_data.sources.robot.generate.hdf5_writer import depth_png, write_hdf5, write_json
 from unihand_data.sources.robot.generate.lerobot_writer import video
-from unihand_data.sources.robot.generate.motion import Motion, simulate
+from unihand_data.sources.robot.generate.motion import Motion
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,7 @@ def generate(
     plan = PLANS[name]
     made, motions = [], []
     for k in range(episodes):
-        r = simulate(1000 * seed + 2 * k, steps, plan.rate_hz, plan.joints)
-        l = simulate(1000 * seed + 2 * k + 1, steps, plan.rate_hz, plan.joints)
+        r, l = simulate_arms(name, 1000 * seed + 2 * k, steps, plan.rate_hz, plan.joints)
         one = plan.build(r, l, k)
         one.attrs.setdefault("", {})["note"] = NOTE
         if edit is not None:

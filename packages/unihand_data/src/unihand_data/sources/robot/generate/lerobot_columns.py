@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from unihand_data.sources.robot.generate.arms import simulate_arms
 from unihand_data.sources.robot.generate.lerobot_writer import Episode
-from unihand_data.sources.robot.generate.motion import Motion, simulate
+from unihand_data.sources.robot.generate.motion import Motion
 
 STATE, ACTION = "observation.state", "action"
 Columns = dict[str, np.ndarray]
@@ -63,8 +64,12 @@ def gr1_words(e: Episode, m: Motion) -> None:
     }
 
 
+#: an SO-100 moves further than the arm that is simulated
+SO_WAY = 1.6
+
+
 def so(scale: Callable[[np.ndarray], np.ndarray], opening: float) -> Callable[[Motion, Motion], Columns]:
-    return both(lambda r, l, c: row(scale(1.6 * arm(r, c)), opening * jaw(r, c)))
+    return both(lambda r, l, c: row(scale(SO_WAY * arm(r, c)), opening * jaw(r, c)))
 
 
 def normalised(r: Motion, l: Motion) -> Columns:
@@ -78,7 +83,7 @@ def normalised(r: Motion, l: Motion) -> Columns:
 
 
 def old_degrees(q: np.ndarray) -> np.ndarray:
-    d = np.degrees(q / 1.6)
+    d = np.degrees(q / SO_WAY)
     return np.stack([d[:, 0], 90 - d[:, 1], d[:, 2] + 90, d[:, 3], d[:, 4]], axis=1)
 
 
@@ -160,7 +165,7 @@ def galaxea(r: Motion, l: Motion) -> Columns:
 def augmented(r: Motion, l: Motion) -> Columns:
     out: Columns = {f"{STATE[:11]}.ee_pose": row(r.pos, r.quaternions("xyzw"))}
     for i, (robot, n) in enumerate(AUGMENTED.items()):
-        m = simulate(r.seed + i, r.steps, r.rate_hz, joints=n)
+        m = simulate_arms(f"oxe_auge_{robot.lower()}", r.seed + i, r.steps, r.rate_hz, n)[0]
         error = zeros(m, 7)
         error[-3:, 0] = 0.1  # the last steps were out of this robot's reach
         o = f"observation.{robot}"

@@ -18,14 +18,16 @@ import numpy as np
 
 from unihand_data.sources.robot.generate import lerobot_columns as of
 from unihand_data.sources.robot.generate import lerobot_fleets as fleets
+from unihand_data.sources.robot.generate.arms import simulate_arms
 from unihand_data.sources.robot.generate.lerobot_columns import ACTION, AUGMENTED, STATE, Columns
 from unihand_data.sources.robot.generate.lerobot_writer import Edit, Episode, SetInfo, write_set
-from unihand_data.sources.robot.generate.motion import Motion, simulate
+from unihand_data.sources.robot.generate.motion import Motion
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one data set writes an episode. ``joints``: of each arm; ``more`` adds pointers, text or table keys."""
+    """How one data set writes an episode. ``joints``: of each arm; ``more`` adds pointers, text or table keys;
+    ``scale``: what its columns are of the motion's joints."""
 
     info: SetInfo
     columns: Callable[[Motion, Motion], Columns]
@@ -33,6 +35,7 @@ class Plan:
     more: Callable[[Episode, Motion], None] = lambda e, m: None
     files: Callable[[], dict[str, str]] = dict
     folder: str = ""
+    scale: float = 1.0
 
 
 _AXES8 = {"motors": ["x", "y", "z", "roll", "pitch", "yaw", "pad", "gripper"]}
@@ -88,12 +91,16 @@ PLANS: dict[str, Plan] = {
         _set("so100", 30, "laptop phone", "v2.0", names=_names(_MAIN)), of.so(of.old_degrees, 100), 5
     ),
     "so101_degrees": Plan(
-        _set("so101_follower", 30, "front wrist", "v3.0", names=_names(_POS)), of.so(np.degrees, 100), 5
+        _set("so101_follower", 30, "front wrist", "v3.0", names=_names(_POS)),
+        of.so(np.degrees, 100),
+        5,
+        scale=of.SO_WAY,
     ),
     "so100_radians": Plan(
         _set("so-100", 30, "main", "v2.0", names=_names([f"motor_{i}" for i in range(1, 7)])),
         of.so(lambda q: q, 1.5),
         5,
+        scale=of.SO_WAY,
     ),
     "so101_normalised": Plan(_set("so101_follower", 30, "front wrist", "v3.0", names=_names(_POS)), of.normalised, 5),
     "unitree_g1_inspire": _g1("Inspire", of.G1_HANDS["inspire"], lambda m, c, s: 1 - of.closure(m, c)),
@@ -233,8 +240,7 @@ def generate(
     info = replace(plan.info, version=version or plan.info.version, files=plan.files())
     motions, written = [], list[Episode]()
     for i in range(episodes):
-        r = simulate(1000 * seed + 2 * i, steps, _true_rate(name, info.fps), plan.joints)
-        l = simulate(1000 * seed + 2 * i + 1, steps, _true_rate(name, info.fps), plan.joints)
+        r, l = simulate_arms(name, 1000 * seed + 2 * i, steps, _true_rate(name, info.fps), plan.joints, plan.scale)
         e = Episode(plan.columns(r, l), f"put it away {i}")
         plan.more(e, r)
         if edit_episode is not None:

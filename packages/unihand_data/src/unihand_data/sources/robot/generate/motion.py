@@ -9,6 +9,7 @@ Legend: T steps, n joints; angles rad, lengths m, seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +33,12 @@ CHAINS: dict[int, tuple[list[tuple[float, float, float]], float]] = {
 HOME: dict[int, list[float]] = {
     7: [0.0, -0.6, 0.0, -2.2, 0.0, 1.7, 0.8],
     6: [0.2, -1.4, 1.6, -1.8, -1.5, 0.1],
-    5: [0.1, -0.9, 1.2, -1.0, 0.2],
+    5: [0.1, -0.9, 1.2, -1.0, 1.15],
 }
 ARM_LAG_S, GRIPPER_LAG_S = 0.06, 0.12
+#: (lower, upper) rad of a joint; None where unknown
+Limit = tuple[float, float] | None
+MARGIN = 0.05  # rad that joints keep from their limits
 STAGES = ("reach for the cup", "grasp the cup", "carry the cup to the shelf", "release the cup")
 TASK = "pick up the cup and place it on the shelf"
 
@@ -118,12 +122,13 @@ def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return position + turn.apply([0, 0, flange]), turn.as_rotvec()
 
 
-def simulate(seed: int, steps: int, rate_hz: float, joints: int = 7) -> Motion:
+def simulate(seed: int, steps: int, rate_hz: float, joints: int = 7, limits: Sequence[Limit] = ()) -> Motion:
     """One episode; the same arguments give the same numbers.
 
     Args:
         steps: T, at least 8, so that the gripper both closes and opens.
         joints: 5, 6 or 7.
+        limits: per joint. One that would leave them counts from another zero; the poses are those of the chain.
 
     Raises:
         ValueError: fewer steps, or a chain that does not exist.
@@ -148,13 +153,14 @@ def simulate(seed: int, steps: int, rate_hz: float, joints: int = 7) -> Motion:
     wave = np.sin(np.pi * ease)[:, None]
     pos, rot = forward(state)
     command_pos, command_rot = forward(command)
+    zero = _zeros(command, limits)
     ends = (0, close, min(close + 2, opening), opening, steps)
     return Motion(
         seed=seed,
         rate_hz=rate_hz,
         times=times,
-        joints=state,
-        joint_commands=command,
+        joints=state + zero,
+        joint_commands=command + zero,
         pos=pos,
         rot=rot,
         command_pos=command_pos,
@@ -170,6 +176,19 @@ def simulate(seed: int, steps: int, rate_hz: float, joints: int = 7) -> Motion:
         lift=0.3 + 0.05 * wave[:, 0],
         stages=tuple((text, a, b) for text, a, b in zip(STAGES, ends[:-1], ends[1:])),
     )
+
+
+def _zeros(command: np.ndarray, limits: Sequence[Limit]) -> np.ndarray:
+    """(n,): what brings each joint (T, n) into its limits, the least there is, or into their middle if they are less
+    than its way."""
+    out = np.zeros(command.shape[1])
+    for joint, limit in enumerate(limits[: len(out)]):
+        if limit is None:
+            continue
+        least, most = command[:, joint].min(), command[:, joint].max()
+        low, high = limit[0] + MARGIN - least, limit[1] - MARGIN - most
+        out[joint] = np.clip(0.0, low, high) if low <= high else (low + high) / 2
+    return out
 
 
 def _follow(command: np.ndarray, rate_hz: float, lag_s: float) -> np.ndarray:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from unihand_data.sources.robot.generate import rlds_columns as of
+from unihand_data.sources.robot.generate.arms import simulate_arms
 from unihand_data.sources.robot.generate.lerobot_columns import row, zeros
-from unihand_data.sources.robot.generate.motion import Motion, simulate
+from unihand_data.sources.robot.generate.motion import Motion
 from unihand_data.sources.robot.generate.rlds_columns import closed, delta, opened, parts, signed, state_action
 from unihand_data.sources.robot.generate.rlds_writer import Edit, Episode, Packed, pictures, write_tfds
 
@@ -236,8 +237,7 @@ def generate(
     motions, written = [], [list[Episode]() for _ in range(shards)]
     first = 1000 * seed + zlib.crc32(name.encode()) % 1000 * 100_000  # two sets of one format are not one recording
     for i in range(episodes):
-        r = simulate(first + 2 * i, steps, plan.rate, plan.joints)
-        l = simulate(first + 2 * i + 1, steps, plan.rate, plan.joints)
+        r, l = simulate_arms(name, first + 2 * i, steps, plan.rate, plan.joints)
         e = episode_of(plan, r, l, i)
         if edit_episode is not None:
             edit_episode(e)

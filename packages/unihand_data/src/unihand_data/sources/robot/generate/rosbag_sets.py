@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from unihand_data.sources.robot.generate.motion import Motion, simulate
+from unihand_data.sources.robot.generate.arms import simulate_arms
+from unihand_data.sources.robot.generate.motion import Motion
 from unihand_data.sources.robot.generate.rlds_writer import pictures
 from unihand_data.sources.robot.generate.rosbag_writer import Bag, Kind, Topic, write_bag
 
@@ -169,9 +170,7 @@ def generate(
     """
     plan, motions = PLANS[name], []
     for number in range(episodes):
-        r, l = (
-            simulate(1000 * seed + 2 * number + side, FINE * steps, FINE * plan.rate_hz, plan.joints) for side in (0, 1)
-        )
+        r, l = simulate_arms(name, 1000 * seed + 2 * number, FINE * steps, FINE * plan.rate_hz, plan.joints)
         bag = Bag(plan.topics(r, l), start_s=1_753_147_118.0 + 60 * number, compression=plan.compression)
         bag.labels = _labels(r) if plan.labels else None
         if edit is not None:
