@@ -90,4 +90,4 @@ def _prefix(model: BeingH, t: Tokens, stop: int, warm: Cache | None) -> tuple[Ca
 def _choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> int:
     if temperature <= 0:
         return int(logits.argmax())
-    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+    return int(torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=generator))
