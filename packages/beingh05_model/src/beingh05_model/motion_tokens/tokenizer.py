@@ -80,9 +80,12 @@ class MotionTokenizer(nn.Module):
         if all(block is None for block in found):
             return None
         ids = np.full(s.tokens, layout.NONE, np.int64)
-        for number, ((_, part), block) in enumerate(zip(layout.BLOCKS, found, strict=True)):
-            if block is not None:
-                ids[layout.block_slice(s, number)] = self.encode(part, torch.from_numpy(block)[None])[0].numpy()
+        for part in PARTS:  # both hands at once
+            known = {n: b for n, b in enumerate(found) if layout.BLOCKS[n][1] == part and b is not None}
+            if known:
+                tokens = self.encode(part, torch.from_numpy(np.stack(list(known.values())))).numpy()
+                for number, own in zip(known, tokens, strict=True):
+                    ids[layout.block_slice(s, number)] = own
         return ids
 
     def dequantise(self, ids: np.ndarray) -> Chunk:
