@@ -50,11 +50,15 @@ def rotate(x_BHNE: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     return x_BHNE * cos + torch.cat([-second, first], dim=-1) * sin
 
 
+#: of the base 10,000, rounded to float32
+LOG_BASE = torch.log(torch.tensor(10000.0)).item()
+
+
 def time_table(bucket: Tensor, width: int) -> Tensor:
     """Sines, then cosines of an integer time bucket: [..., width] float32, base 10,000."""
     half = width // 2
     exponent = torch.arange(half, device=bucket.device, dtype=torch.float32)
-    frequency = torch.exp(exponent * -(torch.log(torch.tensor(10000.0)).item() / half))
+    frequency = torch.exp(exponent * -(LOG_BASE / half))
     angle = bucket.float()[..., None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
