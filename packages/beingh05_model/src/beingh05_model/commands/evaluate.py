@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from beingh05_model.commands import evaluate_benchmarks, evaluate_rows
+from beingh05_model.commands import evaluate_benchmarks, evaluate_metaworld, evaluate_rows
 
 #: each adds its sub-parser (``set_defaults(run=...)``) to ``beingh05 eval``
-KINDS: tuple[Any, ...] = (evaluate_rows, evaluate_benchmarks)
+KINDS: tuple[Any, ...] = (evaluate_rows, evaluate_benchmarks, evaluate_metaworld)
 
 
 def add(parsers: Any) -> None:

@@ -169,16 +169,14 @@ def expert(trials: Sequence[Episode]) -> list[Outcome]:
 def policy(
     trials: Sequence[Episode], checkpoint: str, size: int, blind: bool = False, execute: int = 8
 ) -> list[Outcome]:
-    """A checkpoint of ours acts; ``execute`` steps of each chunk are taken before the next is asked for."""
+    """A checkpoint acts; ``execute`` steps of each chunk are taken before the next is asked for."""
     import torch
 
+    from beingh05_model.evaluation import checkpoints
     from beingh05_model.evaluation.rollout import Rollout
-    from beingh05_model.inference.policy import Policy
-    from beingh05_model.training.checkpoint import load
 
     torch.set_num_threads(1)
-    loaded = load(checkpoint)
-    acting = Policy(loaded.model, loaded.tokenizer, system=loaded.about["system"], blind=blind)
+    acting = checkpoints.load(checkpoint, blind=blind).policy
     return Rollout(acting, execute=execute, together=10).run(trials, lambda name: MetaWorld(name, size))
 
 
