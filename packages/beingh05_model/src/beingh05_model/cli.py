@@ -1,9 +1,11 @@
 """``beingh05``: train, resume, tokens, estimate, eval, export.
 
     beingh05 train CONFIG.yaml [--set KEY=VALUE ...]     from the start (or from `start` in the file)
+    beingh05 train --preset NAME CONFIG.yaml             the file laid over a preset (training/presets/*.yaml)
     beingh05 resume CONFIG.yaml                          from the newest checkpoint in its output
     beingh05 tokens CONFIG.yaml [--resume]               motion tokenizers from a recipe's human shards
     beingh05 estimate PRESET [--views 3]                 parameters, memory, least time of a chunk per device
+    beingh05 estimate TRAIN.yaml | --preset NAME         tokens, samples and GPU-hours of a run as well
     beingh05 eval KIND ...                               open-loop | mwds | libero | robocasa | metaworld
     beingh05 export CHECKPOINT OUT [--int8 | --released] our layout, with int8 weights, or the released layout
 
@@ -13,6 +15,7 @@ Under a launcher (``torchrun``, ``deepspeed``) every rank runs the same command.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from beingh05_model.commands import estimate, evaluate, export, tokens, train
@@ -30,7 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
         command.add(parsers)
     chosen = parser.parse_args(arguments)
     try:
-        return int(chosen.run(chosen))
+        code = int(chosen.run(chosen))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader (`| head`) has seen enough; nothing is left to be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (SettingsError, DatasetRefused, ShardError, FileNotFoundError, ValueError, KeyError) as error:
         print(f"refused: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2
