@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from beingh05_model.network.config import MofConfig
 from beingh05_model.network.model import BeingH
@@ -104,6 +105,7 @@ def test_freezing_beside_residuals_would_have_no_effect(tmp_path):
 def test_at_every_zero_stage_in_bf16_a_run_goes_on_bit_for_bit_and_its_checkpoints_are_merged(tmp_path):
     chosen = {"rank": 2, "alpha": 4, "dropout": 0.1, "targets": list(ALL)}
     changes = {"steps": 4, "save_every": 2, "model": config(), "lora": chosen, "precision": "bf16"}
+    changes |= {"tensorboard": True, "peak_tflops": 0.01}
     every = [settings(tmp_path / str(stage), stage=stage, **changes) for stage in range(4)]
     whole = losses(run_all(every, tmp_path))
     for one in every:
@@ -121,3 +123,7 @@ def test_at_every_zero_stage_in_bf16_a_run_goes_on_bit_for_bit_and_its_checkpoin
         for layers in lines[0]["experts"].values():
             assert sum(layers["1"]) == pytest.approx(1, abs=1e-3)
             assert max(layers["1"]) <= 0.5
+        assert all(0 < line["mfu"] < 1 for line in lines)
+        shown = EventAccumulator(str(tmp_path / str(one.stage) / "tensorboard")).Reload()
+        assert [event.step for event in shown.Scalars("loss")] == [1, 2, 3, 4]
+        assert {"mfu", "samples/s", "forward_s", "experts/metaworld/layer_1/3"} <= set(shown.Tags()["scalars"])

@@ -30,6 +30,9 @@ def process_group() -> Iterator[None]:
     os.environ.setdefault("MASTER_PORT", str(_free_port()) if os.environ["WORLD_SIZE"] == "1" else "29500")
     import deepspeed
 
+    # between processes on one CPU DeepSpeed would compile collectives of its own (a minute or more of C++, a compiler
+    # needed, every process waiting for the one that builds); gloo has them
+    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
     deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", verbose=False)
     try:
         yield
