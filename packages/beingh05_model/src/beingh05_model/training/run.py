@@ -104,6 +104,8 @@ def _start(settings: TrainSettings) -> BeingH:
         warm_start.from_released(model, folder)
     else:
         loaded = checkpoint.load(folder)
+        if loaded.about.get("weights") == checkpoint.INT8:
+            raise ValueError(f"start: {folder} has int8 weights, which do not learn; start from what it was made of")
         tensors = dict(loaded.model.state_dict())
         warm_start.adopt(model, tensors, loaded.model.config, str(folder))
     return model
