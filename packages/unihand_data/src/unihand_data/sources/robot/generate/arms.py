@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from unihand_data.sources.robot.generate.motion import Limit, Motion, simulate
 from unihand_data.sources.robot.spec import load_spec
 from unihand_data.space.slots import GROUPS
@@ -22,8 +24,9 @@ def simulate_arms(
     return right, left
 
 
-def limits_of(name: str, side: str, scale: float = 1.0) -> list[Limit]:
+@cache
+def limits_of(name: str, side: str, scale: float = 1.0) -> tuple[Limit, ...]:
     """Per joint of an arm (lower, upper) in rad over ``scale``, None where unknown."""
     known = load_spec(name).robot.limits("state")
     found = [known.get(slot) for slot in GROUPS[f"{side}_arm"].slots]
-    return [None if limit is None else (limit[0] / scale, limit[1] / scale) for limit in found]
+    return tuple(None if limit is None else (limit[0] / scale, limit[1] / scale) for limit in found)
