@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--demonstrations", type=int, default=50, help="recorded per task and range")
     parser.add_argument("--workers", type=int, default=2, help="processes that record and roll out")
     chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a training run does not outlive the study
     try:
         return Study(chosen).run()
     except SettingsError as error:
