@@ -19,6 +19,7 @@ SHORT: dict[str, list[str]] = {
     "overhead": ["pipeline_overhead.py", "--clips", "120"],
     "reader": ["shard_reader.py"],
     "robots": ["robot_data.py", "--episodes", "4", "--windows", "100"],
+    "conversion": ["lerobot_conversion.py"],
     "text": ["vision_text.py", "--rows", "300", "--engines", "local"],
     "index": ["index_scale.py", "--samples", "20000", "200000"],
     "sampler": ["sampler_scale.py", "--index", "2000000", "--build", "100000"],
@@ -28,6 +29,7 @@ SHORT: dict[str, list[str]] = {
     "camera": ["camera_accuracy.py"],
     "chunk": ["chunk_latency.py", "--repeats", "3"],
     "packing": ["packing.py"],
+    "loader": ["model_loader.py", "--episodes", "20"],
     "gpu": ["gpu_model.py", "--dry-run"],
 }
 
