@@ -1,4 +1,4 @@
-"""``beingh05``: train, resume, tokens, estimate, eval, export.
+"""``beingh05``: train, resume, tokens, estimate, eval, export, ablate.
 
     beingh05 train CONFIG.yaml [--set KEY=VALUE ...]     from the start (or from `start` in the file)
     beingh05 train --preset NAME CONFIG.yaml             the file laid over a preset (training/presets/*.yaml)
@@ -8,6 +8,7 @@
     beingh05 estimate TRAIN.yaml | --preset NAME         tokens, samples and GPU-hours of a run as well
     beingh05 eval KIND ...                               open-loop | mwds | libero | robocasa | metaworld
     beingh05 export CHECKPOINT OUT [--int8 | --released] our layout, with int8 weights, or the released layout
+    beingh05 ablate STUDY [--plan] [--steps N] ...       freeze | layers | mof | mask: the paper's ablations, tiny
 
 Under a launcher (``torchrun``, ``deepspeed``) every rank runs the same command. Exit codes: 0 done, 2 refused.
 """
@@ -18,12 +19,12 @@ import argparse
 import os
 import sys
 
-from beingh05_model.commands import estimate, evaluate, export, tokens, train
+from beingh05_model.commands import ablate, estimate, evaluate, export, tokens, train
 from unihand_data.config import SettingsError
 from unihand_data.errors import DatasetRefused
 from unihand_data.shards.errors import ShardError
 
-COMMANDS = (train, tokens, estimate, evaluate, export)
+COMMANDS = (train, tokens, estimate, evaluate, export, ablate)
 
 
 def main(arguments: list[str] | None = None) -> int:

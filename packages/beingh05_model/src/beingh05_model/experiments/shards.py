@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,14 @@ def pipeline(folder: Path, name: str) -> Path:
     return script
 
 
-def record(output: Path, size: int, episodes: int, workers: int) -> Path:
-    """Demonstrations of the eight default tasks, stock and widened (docs/metaworld.md)."""
-    options = ("--output", output, "--size", size, "--episodes", episodes, "--workers", workers)
+def record(
+    output: Path, size: int, episodes: int, workers: int, tasks: Sequence[str] = (), ranges: Sequence[str] = ()
+) -> Path:
+    """Demonstrations of the recorder (docs/metaworld.md): of the eight default tasks, stock and widened, unless others
+    are named."""
+    options: list[Any] = ["--output", output, "--size", size, "--episodes", episodes, "--workers", workers]
+    options += ["--tasks", *tasks] if tasks else []
+    options += ["--ranges", *ranges] if ranges else []
     call("-m", "unihand_data.record.metaworld", *options)
     return output
 

@@ -16,6 +16,9 @@ from beingh05_model.training.ema import whole
 from beingh05_model.training.optimiser import adamw
 from beingh05_model.training.settings import TrainSettings
 
+#: what a launcher tells a process about its group
+GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 
 @contextmanager
 def process_group() -> Iterator[None]:
@@ -25,7 +28,7 @@ def process_group() -> Iterator[None]:
     """
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
+    for name, value in zip(GROUP, ("0", "0", "1", "127.0.0.1"), strict=False):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", str(_free_port()) if os.environ["WORLD_SIZE"] == "1" else "29500")
     import deepspeed
