@@ -453,3 +453,17 @@ def test_wrong_arguments_are_refused_in_one_sentence(tmp_path, capsys):
     for words, said in ((["--tasks", "fold"], "no 'fold'"), (["--seeds", "0"], "seeds")):
         assert cli.main(["ablate", "freeze", "--plan", "--output", str(tmp_path), *words]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_part_of_a_table_takes_only_the_starts_that_it_needs(places, tmp_path):
+    made = Arms(choice("layers", only={"expert": "mof", "start": "human"}), places, tmp_path)
+    assert {(arm.labels["expert"], arm.labels["start"]) for arm in made.arms().values()} == {("mof", "human")}
+    assert [arm.labels["pretraining"] for arm in made.pretraining().values()] == ["human-mof"]
+    with pytest.raises(SettingsError, match="no arm of the study layers"):
+        Arms(choice("layers", only={"expert": "none"}), places, tmp_path).arms()
+
+
+def test_settings_of_every_arm_can_be_changed_from_the_command_line(tmp_path, capsys):
+    words = ["ablate", "mof", "--plan", "--output", str(tmp_path), "--set", "model.backbone.layers=4"]
+    assert cli.main([*words, "--set", "data.workers=0", "--set", "packing.rows=1"]) == 0
+    assert "4 layers" in capsys.readouterr().out

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from beingh05_model.commands.overrides import add_set, pair, put_in
+
 STUDIES = {
     "freeze": "Tables 6 and 7: frozen parts x start, few demonstrations",
     "layers": "Figures 11 and 12: frozen action layers x start x dense or MoF",
@@ -32,6 +34,8 @@ def _options(one: argparse.ArgumentParser, study: str) -> None:
     ):
         one.add_argument(name, type=int, help=words)
     one.add_argument("--workers", type=int, default=1, help="arms at a time")
+    add_set(one, "of experiments/train_demo.yaml, for every arm")
+    one.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="arms of the table with these labels")
     people = one.add_argument_group("people and vision-text")
     people.add_argument("--human", type=Path, nargs="+", default=[], metavar="DIR", help="shard directories")
     people.add_argument("--clips", type=int, help="rendered clips of each family beside the sample clip")
@@ -55,8 +59,15 @@ def run(chosen: argparse.Namespace) -> int:
     from beingh05_model.experiments.arms import Choice
 
     given = {name: value for name, value in vars(chosen).items() if value is not None}
-    picked = {name: given[name] for name in Choice.model_fields if name in given and name != "tasks"}
-    choice = Choice.model_validate({**picked, **ablate.tasks(given.get("tasks"))})
+    picked = {name: given[name] for name in Choice.model_fields if name in given and name not in ("tasks", "only")}
+    choice = Choice.model_validate(
+        {
+            **picked,
+            **ablate.tasks(given.get("tasks")),
+            "changes": put_in({}, chosen.set),
+            "only": dict(pair("--only", one) for one in chosen.only),
+        }
+    )
     if chosen.plan:
         print(ablate.planned(choice, chosen.output, chosen.workers))
         return 0

@@ -14,7 +14,12 @@ from unihand_data.config import SettingsError
 def add_config(parser: argparse.ArgumentParser) -> None:
     """The settings file and ``--set``."""
     parser.add_argument("config", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a.b.c=value, YAML")
+    add_set(parser, "of the file")
+
+
+def add_set(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--set``, as often as wanted; ``what``: whose settings it changes."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"a.b.c=value, YAML; {what}")
 
 
 def overrides(pairs: list[str], path: Path, preset: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -32,10 +37,8 @@ def overrides(pairs: list[str], path: Path, preset: dict[str, Any] | None = None
 def put_in(data: dict[str, Any], pairs: list[str]) -> dict[str, Any]:
     """The top-level keys of ``data`` that ``a.b.c=value`` change."""
     changed = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign:
-            raise SettingsError(f"--set {pair}: write KEY=VALUE")
+    for one in pairs:
+        key, value = pair("--set", one)
         words = key.split(".")
         node = data
         for word in words[:-1]:
@@ -43,3 +46,15 @@ def put_in(data: dict[str, Any], pairs: list[str]) -> dict[str, Any]:
         node[words[-1]] = yaml.safe_load(value)
         changed[words[0]] = data[words[0]]
     return changed
+
+
+def pair(option: str, text: str) -> tuple[str, str]:
+    """``KEY=VALUE`` of an option.
+
+    Raises:
+        SettingsError: it is not of that form.
+    """
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise SettingsError(f"{option} {text}: write KEY=VALUE")
+    return key, value

@@ -25,7 +25,7 @@ from beingh05_model.evaluation.mwds import MwdsSettings
 from beingh05_model.experiments.train_demo import SETTINGS, SIZE
 from beingh05_model.network.config import MotionTokenConfig
 from beingh05_model.training.settings import TrainSettings, over
-from unihand_data.config import Settings
+from unihand_data.config import Settings, SettingsError
 from unihand_data.record.tasks import DEFAULT_TASKS
 
 Study = Literal["freeze", "layers", "mof", "mask"]
@@ -78,7 +78,7 @@ class Choice(Settings):
 
     ``seeds``: so many, from 0. ``steps``: of an arm; ``pretrain_steps``: of each pre-training, native and human-centric
     alike. ``demonstrations``: of each task, in the training split. ``single``: a model for each task (Table 6), else
-    one for all (Table 7). ``changes``: of train_demo.yaml's settings, for every arm.
+    one for all (Table 7). ``changes``: of train_demo.yaml's settings, for every arm. ``only``: arms with these labels.
     """
 
     study: Study
@@ -93,6 +93,7 @@ class Choice(Settings):
     size: int = SIZE
     max_steps: int = Field(default=mw.MAX_STEPS, ge=1)
     changes: dict[str, Any] = Field(default_factory=dict)
+    only: dict[str, str] = Field(default_factory=dict)
 
 
 class Places(Settings):
@@ -123,11 +124,23 @@ class Arms:
         self._before: dict[Path, ArmSettings] = {}
 
     def arms(self) -> dict[Path, ArmSettings]:
-        """Every arm of every seed, seed by seed, so that what there is after a while covers the table."""
+        """Every arm of every seed, seed by seed, so that what there is after a while covers the table.
+
+        Raises:
+            SettingsError: none has the labels that are asked for.
+        """
         named = {"freeze": self._freeze, "layers": self._layers, "mof": self._mof, "mask": self._mask}
-        return {
-            folder: arm for seed in range(self.choice.seeds) for folder, arm in named[self.choice.study](seed).items()
-        }
+        self._before = {}
+        every = [named[self.choice.study](seed) for seed in range(self.choice.seeds)]
+        found = {folder: arm for seed in every for folder, arm in seed.items() if self._wanted(arm)}
+        if not found:
+            raise SettingsError(f"no arm of the study {self.choice.study} has {self.choice.only}")
+        needed = {arm.train.start for arm in found.values()}
+        self._before = {folder: arm for folder, arm in self._before.items() if str(final(arm.train)) in needed}
+        return found
+
+    def _wanted(self, arm: ArmSettings) -> bool:
+        return all(arm.labels.get(label) == value for label, value in self.choice.only.items())
 
     def pretraining(self) -> dict[Path, ArmSettings]:
         """What the arms start from, once for each seed."""
