@@ -1,8 +1,13 @@
 """The ablations: every arm is what its table says, takes a step, goes on where it was, and ends in the right cell."""
 
+import contextlib
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,8 +231,39 @@ def test_what_is_complete_is_not_run_again_and_other_settings_are_refused(places
 
 def test_an_arm_that_fails_in_its_process_stops_the_study(tmp_path):
     with pytest.raises(SettingsError, match=r"log\.txt: the run ended with"):
-        ablate.in_a_process(tmp_path)
+        ablate.Processes().run(tmp_path)
     assert "settings.yaml" in (tmp_path / "log.txt").read_text()
+
+
+STUDY = """
+import signal, sys
+from pathlib import Path
+from beingh05_model.experiments import ablate
+from beingh05_model.experiments.arms import Choice, Places
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+ablate.Study(Choice.model_validate_json(sys.argv[1]), Places.model_validate_json(sys.argv[2]), Path(sys.argv[3])).run()
+"""
+
+
+def test_no_arm_outlives_a_study_that_is_stopped(places, tmp_path):
+    words = [sys.executable, "-c", STUDY, choice("mof").model_dump_json(), places.model_dump_json(), str(tmp_path)]
+    study = subprocess.Popen(words)
+    while not (arms := processes_of(tmp_path / "pretraining")):
+        assert study.poll() is None
+        time.sleep(0.1)
+    study.terminate()
+    assert study.wait() == 143
+    assert not [arm for arm in arms if arm in processes_of(tmp_path / "pretraining")]
+
+
+def processes_of(folder):
+    """Numbers of the processes whose last argument lies below a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            words = path.read_bytes().rstrip(b"\0").split(b"\0")
+            found += [int(path.parent.name)] if words[-1].startswith(f"{folder}/".encode()) else []
+    return found
 
 
 def test_layers_freeze_the_vlm_and_the_first_action_layers_only(places, output, group, not_rolled_out):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,7 @@ def run(chosen: argparse.Namespace) -> int:
     if "recording" in given:
         plain["recording"] = str(given["recording"])
     sources = Sources.model_validate({name: plain[name] for name in Sources.model_fields if name in plain})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no arm outlives the study
     places = ablate.prepared(choice, sources, chosen.output)
     report = ablate.Study(choice, places, chosen.output, workers=chosen.workers).run()
     print(f"{report.text()}\n\nfor docs:\n\n{report.markdown()}")

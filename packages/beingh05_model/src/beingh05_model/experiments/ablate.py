@@ -51,7 +51,8 @@ class Study:
         self.output = output.absolute()
         made = Arms(choice, places, self.output)
         self.before, self.arms = made.pretraining(), made.arms()
-        self._carry_out = carry_out or in_a_process
+        self._processes = Processes()
+        self._carry_out = carry_out or self._processes.run
 
     def run(self) -> Report:
         """Everything that is not there yet; then the table.
@@ -68,12 +69,14 @@ class Study:
     def _all(self, arms: Mapping[Path, ArmSettings]) -> None:
         waiting = [folder for folder in arms if not one_arm.done(folder)]
         with ThreadPoolExecutor(self.workers) as pool:
-            for number, _ in enumerate(pool.map(self._one, waiting), 1):
-                print(f"== {number} of {len(waiting)}: {waiting[number - 1]}", flush=True)
-                self.report()
-
-    def _one(self, folder: Path) -> None:
-        self._carry_out(folder)
+            try:
+                for number, _ in enumerate(pool.map(self._carry_out, waiting), 1):
+                    print(f"== {number} of {len(waiting)}: {waiting[number - 1]}", flush=True)
+                    self.report()
+            except BaseException:  # an interrupt too: no arm outlives the study
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._processes.stop()
+                raise
 
     def report(self) -> Report:
         """The table of what is complete, written beside the arms."""
@@ -87,19 +90,33 @@ class Study:
         return report
 
 
-def in_a_process(folder: Path) -> None:
-    """An arm in a process of its own, at one thread.
+class Processes:
+    """Arms in processes of their own, each at one thread."""
 
-    Raises:
-        SettingsError: it did not end well.
-    """
-    words = [sys.executable, "-m", "beingh05_model.experiments.one_arm", str(folder)]
-    # an arm is a world of its own, also where this process belongs to one
-    own = {name: value for name, value in os.environ.items() if name not in GROUP}
-    with (folder / "log.txt").open("a") as log:
-        code = subprocess.run(words, check=False, stdout=log, stderr=subprocess.STDOUT, env=own).returncode
-    if code:
-        raise SettingsError(f"{folder / 'log.txt'}: the run ended with {code}; its last lines say why")
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def run(self, folder: Path) -> None:
+        """Carry an arm out.
+
+        Raises:
+            SettingsError: it did not end well.
+        """
+        words = [sys.executable, "-m", "beingh05_model.experiments.one_arm", str(folder)]
+        # an arm is a world of its own, also where this process belongs to one
+        own = {name: value for name, value in os.environ.items() if name not in GROUP}
+        with (folder / "log.txt").open("a") as log:
+            process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env={**own, "OMP_NUM_THREADS": "1"})
+            self._running.add(process)
+            code = process.wait()
+        self._running.discard(process)
+        if code:
+            raise SettingsError(f"{folder / 'log.txt'}: the run ended with {code}; its last lines say why")
+
+    def stop(self) -> None:
+        """End those that run; the same command goes on from their last checkpoints."""
+        for process in list(self._running):
+            process.terminate()
 
 
 def planned(choice: Choice, output: Path, workers: int) -> str:
