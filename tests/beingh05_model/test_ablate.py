@@ -37,7 +37,6 @@ from unihand_data.ids import make_id
 from unihand_data.recipe import recipe_file
 from unihand_data.recipe.build import build
 from unihand_data.recipe.settings import RecipeSettings
-from unihand_data.record.gl import NoHeadlessGL, choose_backend
 from unihand_data.shards import staging, writer
 from unihand_data.shards.rows import ConversationRow, LanguageRow, SampleRow
 from unihand_data.space import load_embodiment
@@ -319,18 +318,6 @@ def test_mask_differs_in_one_weight_and_is_judged_on_people_it_never_saw(places,
     assert not torch.equal(before["motion_head.weight"], after["motion_head.weight"])
     decayed = before["motion_head.weight"] * (1 - without.train.optimiser.rate * without.train.optimiser.decay)
     assert torch.allclose(other["motion_head.weight"], decayed, atol=1e-7)  # no gradient: the decay alone
-
-
-@pytest.fixture(scope="module")
-def renderer():
-    before = os.environ.get("MUJOCO_GL")
-    try:
-        choose_backend()
-    except NoHeadlessGL as error:
-        pytest.skip(str(error))
-    yield
-    if before is None:
-        os.environ.pop("MUJOCO_GL", None)
 
 
 def test_an_arm_acts_in_the_simulator_on_the_widened_range(places, output, group, renderer, tmp_path):

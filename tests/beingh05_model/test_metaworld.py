@@ -1,7 +1,6 @@
 """Meta-World in closed loop: the simulator of the recorder, seen and moved through the unified space."""
 
 import json
-import os
 
 import numpy as np
 import pyarrow as pa
@@ -12,24 +11,11 @@ from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.evaluation.rollout import Outcome, Rollout, rate
 from beingh05_model.experiments import train_demo
 from unihand_data.record.expert import Scene
-from unihand_data.record.gl import NoHeadlessGL, choose_backend
 from unihand_data.record.settings import RecordSettings
 from unihand_data.record.tasks import DEFAULT_TASKS
 from unihand_data.space import load_embodiment, to_dense
 
 TASK, NAME, SIZE = "handle-press", "handle-press@widened", 32  # the shortest of the tasks
-
-
-@pytest.fixture(scope="module")
-def renderer():
-    before = os.environ.get("MUJOCO_GL")
-    try:
-        choose_backend()
-    except NoHeadlessGL as error:
-        pytest.skip(str(error))
-    yield
-    if before is None:
-        os.environ.pop("MUJOCO_GL", None)
 
 
 @pytest.fixture(scope="module")
