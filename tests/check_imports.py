@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "packages/unihand_data/src/unihand_data"
 
-CORE = {"errors", "ids", "config", "pages", "__init__", "__version__"}
+CORE = {"errors", "ids", "config", "pages", "yaml_text", "__init__", "__version__"}
 BASE = {"space", "shards", "values", "untrusted"}
 CLIPS = BASE | {"video", "geometry", "hands"}  # what is seen in a clip
 # what a room may import of the package, besides CORE and itself; a room stands after all that it may import

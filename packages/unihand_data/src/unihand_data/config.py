@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from unihand_data import yaml_text
+
 
 class SettingsError(ValueError):
     """Settings or arguments that cannot be taken; the message names file and field. Commands exit with code 2."""
@@ -68,7 +70,7 @@ def load_settings(model: type[T], path: str | Path, overrides: dict[str, Any] | 
     """Read a YAML file into ``model``; errors name the file and the field."""
     text = Path(path).read_text()
     try:
-        data = yaml.safe_load(text) or {}
+        data = yaml_text.loads(text) or {}
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):

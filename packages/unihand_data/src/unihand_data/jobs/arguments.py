@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from unihand_data import yaml_text
 from unihand_data.config import Settings, SettingsError
 from unihand_data.errors import DatasetRefused
 from unihand_data.ids import make_id
@@ -160,7 +161,7 @@ def _given_by(key: str, where: dict[str, str]) -> str:
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text()) or {}
+        data = yaml_text.loads(path.read_text()) or {}
     except FileNotFoundError as error:
         raise SettingsError(f"--config {path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -174,7 +175,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _value(text: str, value: str) -> Any:
     try:
-        return yaml.safe_load(value)
+        return yaml_text.loads(value)
     except yaml.YAMLError as error:
         raise SettingsError(f"--set {text}: the value is not valid YAML; put quotes around a plain text") from error
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from unihand_data import yaml_text
 from unihand_data.language.annotator import build_client
 from unihand_data.language.batch import GeminiBatches
 from unihand_data.language.batch_spool import RequestSpool, answers_of
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--directory", required=True, help="the job's batch directory")
     args = parser.parse_args(argv)
     try:
-        data = yaml.safe_load(Path(args.config).read_text()) or {}
+        data = yaml_text.loads(Path(args.config).read_text()) or {}
         settings = LanguageSettings.model_validate(data.get("language", {}))
         result = step(args.step, settings, args.directory)
     except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:

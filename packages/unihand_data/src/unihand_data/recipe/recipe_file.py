@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from unihand_data import yaml_text
 from unihand_data.errors import DatasetRefused
 from unihand_data.recipe.order import Order, Part
 from unihand_data.shards.errors import ShardError
@@ -44,7 +45,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
     """
     file = Path(path) / NAME if Path(path).is_dir() else Path(path)
     try:
-        data = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = yaml_text.loads(file.read_text())
     except FileNotFoundError as error:
         raise ShardError(f"{file}: no recipe here; build one with pipelines/build_recipe.py") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

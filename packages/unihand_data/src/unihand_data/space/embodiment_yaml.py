@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from unihand_data import yaml_text
 from unihand_data.space.blocks import ROTATION_WIDTH, UNITS, Block
 from unihand_data.space.embodiment import Camera, Embodiment
 from unihand_data.space.mirror import MirrorRule
@@ -46,7 +47,7 @@ def read(path: Path) -> Embodiment:
     """Parse and check one file. Raises :class:`~unihand_data.space.yaml_at.EmbodimentError`, ``FileNotFoundError``."""
     at = At(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml_text.loads(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise at.fail(f"not valid YAML: {error}") from error
     embodiment = parse(data, at)

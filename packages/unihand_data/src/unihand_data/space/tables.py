@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
+from unihand_data import yaml_text
 
 FILE = Path(__file__).with_name("table1.yaml")
 Group = Literal["single-arm", "dual-arm", "portable", "half-humanoid", "humanoid"]
@@ -66,7 +66,7 @@ class Total:
 
 @cache
 def _data() -> dict[str, Any]:
-    data: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    data: dict[str, Any] = yaml_text.loads(FILE.read_text(encoding="utf-8"))
     return data
 
 

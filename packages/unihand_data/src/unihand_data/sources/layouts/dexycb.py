@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from unihand_data import yaml_text
 from unihand_data.errors import Reason, Reject
 from unihand_data.sources import motion
 from unihand_data.sources.annotated_sequence import AnnotatedSource, Pictures, Sequence, SideRows
@@ -109,6 +110,6 @@ def _yaml(path: str) -> Any:
 
     text = tables.read_text(path, 16 << 20)
     try:
-        return yaml.safe_load(text)
+        return yaml_text.loads(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Reject(Reason.UNREADABLE, f"{path}: not valid YAML; fetch it again") from error

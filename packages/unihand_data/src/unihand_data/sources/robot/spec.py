@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 from pydantic import Field, model_validator
 
+from unihand_data import yaml_text
 from unihand_data.config import Settings, SettingsError
 from unihand_data.errors import Reason, Reject
 from unihand_data.ids import make_id
@@ -286,7 +287,7 @@ def load_spec(name_or_path: str | Path) -> RobotSpec:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml_text.loads(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
