@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from beingh05_model.inference.compiled import StaticDenoiser
 from beingh05_model.inference.denoise import Denoiser
 from beingh05_model.inference.generate import generate
-from beingh05_model.inference.policy import Observation, Policy
+from beingh05_model.inference.policy import Observation, Policy, action_slots
+from beingh05_model.network.config import MpgConfig, ReleaseCompat
 from beingh05_model.network.presets import everything, tiny
 from beingh05_model.sequence import tokenizer
 from beingh05_model.sequence.collate import pack
@@ -94,9 +96,14 @@ def test_a_chunk_has_the_embodiments_slots_in_physical_units(policy):
 
 
 def test_a_batch_of_mixed_sentences_and_robots_is_its_members(policy):
-    seen = [observation("metaworld", 1), observation("so101", 2, "pick up the cup"), observation("metaworld", 3)]
-    noise = torch.randn(3, 16, 200, generator=torch.Generator().manual_seed(9))
-    policy._generator.manual_seed(9)
+    seen = [
+        observation("metaworld", 1),
+        observation("so101", 2, "pick up the cup"),
+        observation("metaworld", 3),
+    ]
+    for number, one in enumerate(seen):
+        one.seed = number
+    noise = torch.stack([torch.randn(16, 200, generator=torch.Generator().manual_seed(n)) for n in range(3)])
     together = policy.act(seen)
     for number, one in enumerate(seen):
         tokens = policy._rows([policy.example(one, one.instruction)])
@@ -114,11 +121,38 @@ def test_committed_steps_are_kept(policy):
         policy.act([observation(delay=2)])
 
 
+@pytest.mark.parametrize("make", [Denoiser, StaticDenoiser])
+def test_robots_that_promised_more_or_fewer_steps_keep_their_own_in_one_batch(policy, make):
+    committed = np.random.default_rng(0).normal(size=(5, 200)) * 0.01
+    long = observation(committed=committed, delay=3)
+    short = observation(committed=committed[:2] * 2, delay=3)
+    long.seed, short.seed = 1, 2
+    together = policy.act([long, short], make(policy.model))
+    alone = [policy.act([one], make(policy.model))[0] for one in (long, short)]
+    own = action_slots("metaworld")
+    assert np.allclose(together[0][:3, own], committed[:3, own], atol=1e-7)
+    assert np.allclose(together, alone, atol=1e-6)
+
+
+def test_an_episode_can_be_repeated_also_where_the_release_draws_noise_and_directions_anew():
+    words = tokenizer.small(["open the drawer"])
+    config = tiny(vocab=len(words), image_size=28).model_copy(
+        update={"mpg": MpgConfig(strength=0.5), "physical_scale": False, "compat": ReleaseCompat.released()}
+    )
+    seen, chunks = observation(), []
+    for other in (0, 1):
+        torch.manual_seed(other)  # what else draws in this process does not matter
+        chunks.append(Policy(build(config, 1), words, seed=7).act([seen, seen]))
+    assert np.array_equal(*chunks)
+    assert not np.array_equal(chunks[0][0], chunks[0][1])
+
+
 def test_planning_names_a_step_and_acts_for_it_without_looking_twice(policy):
     looked = []
     hook = policy.model.vision.register_forward_hook(lambda *_: looked.append(1))
-    policy._generator.manual_seed(4)
-    step, actions = policy.plan_then_act(observation(), longest=6)
+    seen = observation()
+    seen.seed = 4
+    step, actions = policy.plan_then_act(seen, longest=6)
     hook.remove()
     assert len(looked) == 1
     assert step

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from beingh05_model.inference.denoise import Denoiser, Locked
+from beingh05_model.inference.denoise import Denoiser, Draw, Locked
 from beingh05_model.inference.generate import generate
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.tokens import Tokens
@@ -80,10 +80,7 @@ class Policy:
         """Chunks [B, T, S]. Observations of one form (as many words, as many pictures) are run together."""
         denoiser = denoiser or Denoiser(self.model)
         chunk = self.model.config.flow.chunk
-        noise = torch.randn(len(observations), chunk, 200, generator=self._generator)
-        for number, one in enumerate(observations):
-            if one.seed is not None:
-                noise[number] = torch.randn(chunk, 200, generator=torch.Generator().manual_seed(one.seed))
+        seeds = self._seeds(observations)
         examples = [self.example(o, o.instruction) for o in observations]
         alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
         for number, (example, seen) in enumerate(zip(examples, observations, strict=True)):
@@ -92,9 +89,19 @@ class Policy:
         for members in alike.values():
             tokens = self._rows([examples[i] for i in members])
             locked = self._locked([observations[i] for i in members])
-            mine = noise[members]
-            out[members] = denoiser.run(tokens, partial(_given, mine), locked).float().cpu().numpy()
+            drawn = _Drawn([seeds[i] for i in members])
+            found = denoiser.run(tokens, drawn.noise, locked, self._directions(drawn))
+            out[members] = found.float().cpu().numpy()
         return out
+
+    def _seeds(self, observations: Sequence[Observation]) -> list[int]:
+        """A seed for each. The policy's own generator moves on by every call, also where an observation has one."""
+        own = torch.randint(2**62, (len(observations),), generator=self._generator).tolist()
+        return [drawn if one.seed is None else one.seed for one, drawn in zip(observations, own, strict=True)]
+
+    def _directions(self, drawn: _Drawn) -> Draw | None:
+        """Directions of eq. 14 where the network would draw them itself, from a generator that nobody seeds."""
+        return drawn.directions if self.model.config.compat.mpg_random_directions else None
 
     def plan_then_act(self, observation: Observation, longest: int = 32) -> tuple[str, np.ndarray]:
         """Name the next sub-task, then act for it. Pictures are run once: both questions begin with them."""
@@ -108,9 +115,9 @@ class Policy:
         said = generate(self.model, asked, serialiser.tokenizer.ids[tk.END], longest)
         step = serialiser.tokenizer.decode(said.ids).strip() or observation.instruction
         tokens = self._rows([self.example(observation, step)])
-        noise = torch.randn(1, self.model.config.flow.chunk, 200, generator=self._generator)
+        drawn = _Drawn(self._seeds([observation]))
         actions = Denoiser(self.model).run(
-            tokens, partial(_given, noise), self._locked([observation]), warm=said.cache.cut(before)
+            tokens, drawn.noise, self._locked([observation]), self._directions(drawn), warm=said.cache.cut(before)
         )
         return step, actions[0].float().cpu().numpy()
 
@@ -146,8 +153,10 @@ class Policy:
         committed = [o.committed for o in observations]
         if any(c is None or not len(c) for c in committed):
             raise ValueError(f"a delay of {delay} steps needs the committed actions")
-        shortest = min(len(c) for c in committed if c is not None)
-        return Locked(torch.from_numpy(np.stack([c[:shortest] for c in committed if c is not None])).float(), delay)
+        longest = max(len(c) for c in committed if c is not None)
+        # a shorter one goes on with its own last step, as it would alone (Denoiser._lock)
+        rows = [c[np.minimum(np.arange(longest), len(c) - 1)] for c in committed if c is not None]
+        return Locked(torch.from_numpy(np.stack(rows)).float(), delay)
 
 
 @lru_cache(maxsize=64)
@@ -159,6 +168,19 @@ def action_slots(embodiment: str) -> np.ndarray:
     return slots
 
 
-def _given(noise: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Noise that was drawn before, where a draw is asked for."""
-    return noise.reshape(shape)
+class _Drawn:
+    """Randomness of the rows of a batch, each from a generator of its own, so that no row depends on its neighbours.
+
+    Directions are shared by a batch and follow its first row.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._rows = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._shared = torch.Generator().manual_seed(seeds[0])
+
+    def noise(self, shape: tuple[int, ...]) -> Tensor:
+        """[B, T, S], other numbers at every call."""
+        return torch.stack([torch.randn(shape[1:], generator=row) for row in self._rows])
+
+    def directions(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=self._shared)
