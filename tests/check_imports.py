@@ -146,7 +146,7 @@ def model_violations(package: Path = MODEL) -> list[str]:
             target = rest.split(".")[0]
             if top == "beingh05_model" and target and target != room and target not in MODEL_ALLOWED[room]:
                 out.append(f"{where}:{line}: {room} must not import beingh05_model.{target}")
-            elif top == "unihand_data" and target not in CORE | MODEL_KNOWS:
+            elif top == "unihand_data" and target and target not in CORE | MODEL_KNOWS:
                 out.append(f"{where}:{line}: the model must not import unihand_data.{target}")
             elif top in {"ray", "lance", "lancedb"}:
                 out.append(f"{where}:{line}: {top} is not the model's")

@@ -38,10 +38,16 @@ def test_presets_hold_what_the_paper_states():
     assert special.steps == 45_000
     assert general.steps == 2 * special.steps
     assert special.packing.rows * special.packing.tokens == 4 * 7680
+    assert special.model.motion_tokens is None
+    # the released script's warm-up: 5 %, at most 2,000
+    for name, steps in (("pretrain", 2000), ("specialist", 2000), ("generalist", 2000), ("few-shot", 500)):
+        whole = presets.alone(name)
+        assert whole.optimiser.warmup_of(whole.steps) == steps
     for name in ("specialist", "generalist"):
         scratch = presets.alone(f"scratch-{name}")
         assert scratch.start_kind == "native"
-        assert scratch.model_copy(update={"start_kind": "pretrained"}) == presets.alone(name)
+        given = {"start_kind": "pretrained", "start_drops": ("motion_tokens",)}
+        assert scratch.model_copy(update=given) == presets.alone(name)
     for name, parts in FROZEN.items():
         found = presets.alone(name)
         assert set(found.freeze) == parts

@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from beingh05_model.inference.denoise import Denoiser
+from beingh05_model.interop.released import CheckpointError
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.presets import everything, tiny
 from beingh05_model.sequence import tokenizer
 from beingh05_model.sequence.collate import pack, rows
 from beingh05_model.sequence.segments import Action, State, Vision
 from beingh05_model.sequence.serialise import Serialiser
-from beingh05_model.training.settings import DataSettings
+from beingh05_model.training import checkpoint, presets
+from beingh05_model.training.run import prepare
+from beingh05_model.training.settings import DataSettings, TrainSettings, over
 from beingh05_model.training.source import Source
 from unihand_data.recipe.reader import RecipeReader
 from unihand_data.sources.robot.generate.catalogue import generate
@@ -107,3 +110,29 @@ def test_a_training_step_and_a_chunk_come_out_of_raw_episodes(recipe, words):
     actions = Denoiser(model.eval()).run(rows(examples[:1]), lambda shape: torch.zeros(shape))
     assert actions.shape == (1, 16, 200)
     assert torch.isfinite(actions).all()
+
+
+def test_a_specialist_goes_on_from_a_pre_trained_model_without_a_motion_tokenizer(recipe, words, tmp_path):
+    """The shipped presets one after the other, tiny sizes laid over both."""
+    sizes = {"model": {"preset": "tiny-full", "backbone": {"vocab": 800}}, "data": {"recipe": recipe}, "output": "o"}
+    first = TrainSettings.model_validate(over(over(presets.read("pretrain"), sizes), {"start": "internvl"}))
+    torch.manual_seed(0)
+    before = BeingH(first.model)
+    assert before.motion_head is not None
+    checkpoint.save(tmp_path / "pretrained", first.model, before.state_dict(), words, {"step": 1})
+    start = {"start": str(tmp_path / "pretrained")}
+    made = prepare(TrainSettings.model_validate(over(over(presets.read("specialist"), sizes), start)))
+    assert made.about["motion_tokenizer"] is None
+    assert made.model.motion_head is None
+    assert made.model.adapters is not None
+    assert made.model.mpg is not None
+    own, theirs = dict(made.model.named_parameters()), dict(before.named_parameters())
+    shared = own.keys() & theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in shared)
+    assert {name.partition(".")[0] for name in theirs.keys() - shared} == {"motion_embed", "motion_head"}
+    losses = made.model(pack([made.source.example(0)], 600))
+    (losses.flow + losses.routing).backward()
+    assert made.model.action_encoder.fc1.weight.grad.any()
+    keeps = over(over(over(presets.read("specialist"), sizes), start), {"start_drops": []})
+    with pytest.raises(CheckpointError, match=r"start_drops: \[motion_tokens\]"):
+        prepare(TrainSettings.model_validate(keeps))

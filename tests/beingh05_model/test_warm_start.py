@@ -92,6 +92,9 @@ def test_what_would_be_lost_is_refused_by_name(release):
     dense = build(small(mpg=MpgConfig()))
     with pytest.raises(CheckpointError, match=r"mpg\.\S+ has no place in the model; set model\.mpg"):
         warm_start.adopt(BeingH(small()), dense.state_dict(), dense.config, "a")
+    assert not any(
+        "mpg" in n for n in warm_start.adopt(BeingH(small()), dense.state_dict(), dense.config, "a", ["mpg"])
+    )
     wider = small().model_copy(update={"backbone": tiny(vocab=64).backbone.model_copy(update={"layers": 3})})
     with pytest.raises(CheckpointError, match="nothing says how it would begin"):
         warm_start.adopt(BeingH(wider), build(small()).state_dict(), small(), "a")

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from unihand_data import yaml_text
 from unihand_data.config import SettingsError
 
 
@@ -25,7 +26,10 @@ def add_set(parser: argparse.ArgumentParser, what: str) -> None:
 def overrides(pairs: list[str], path: Path, preset: dict[str, Any] | None = None) -> dict[str, Any]:
     """Top-level keys that differ from the file: those with ``a.b.c=value`` put in, and all of ``preset`` where the file
     is laid over one."""
-    data = yaml.safe_load(path.read_text()) or {}
+    try:
+        data = yaml_text.loads(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from error
     if preset is None or not isinstance(data, dict):
         return put_in(data, pairs)
     from beingh05_model.training.settings import over
@@ -43,7 +47,7 @@ def put_in(data: dict[str, Any], pairs: list[str]) -> dict[str, Any]:
         node = data
         for word in words[:-1]:
             node = node.setdefault(word, {})
-        node[words[-1]] = yaml.safe_load(value)
+        node[words[-1]] = yaml_text.loads(value)
         changed[words[0]] = data[words[0]]
     return changed
 

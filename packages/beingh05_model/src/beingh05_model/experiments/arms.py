@@ -25,6 +25,7 @@ from beingh05_model.evaluation.mwds import MwdsSettings
 from beingh05_model.experiments.train_demo import SETTINGS, SIZE
 from beingh05_model.network.config import MotionTokenConfig
 from beingh05_model.training.settings import TrainSettings, over
+from unihand_data import yaml_text
 from unihand_data.config import Settings, SettingsError
 from unihand_data.record.tasks import DEFAULT_TASKS
 
@@ -239,7 +240,7 @@ class Arms:
         return self.places.robot["+".join(tasks)]
 
     def _base(self, mof: bool = True) -> dict[str, Any]:
-        base = over(yaml.safe_load(SETTINGS.read_text()), self.choice.changes)
+        base = over(yaml_text.loads(SETTINGS.read_text()), self.choice.changes)
         return over(base, _without_experts(mof))
 
     def _of_people(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.evaluation.intervals import Interval
 from beingh05_model.evaluation.rollout import Episode, Outcome, rate
 from beingh05_model.experiments import shards
+from unihand_data import yaml_text
 from unihand_data.config import SettingsError
 from unihand_data.record.settings import Ranges
 from unihand_data.record.tasks import DEFAULT_TASKS
@@ -159,7 +160,9 @@ class Study:
 
     def settings(self, name: str, recipe: Path, blind: bool) -> Path:
         """The settings file of a run, in the output."""
-        data = yaml.safe_load(SETTINGS.read_text())
+        data = yaml_text.loads(SETTINGS.read_text())
+        if blind:
+            data["data"] = {name: value for name, value in data["data"].items() if name not in ("views", "images")}
         data["data"] |= {"recipe": str(recipe), "blind": blind}
         data["output"] = str(self.output / name)
         if self.chosen.steps is not None:

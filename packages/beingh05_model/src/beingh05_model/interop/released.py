@@ -91,18 +91,19 @@ def from_release(raw: dict[str, Any]) -> ModelConfig:
             buckets=raw.get("num_timestep_buckets", 1000),
             euler_steps=raw.get("num_inference_timesteps", 4),
         ),
-        mpg=MpgConfig(
-            strength=raw["mpg_lambda"],
-            temperature=raw["mpg_gate_temperature"],
-            projections=raw["mpg_num_projections"],
-            stop_gradient=raw["mpg_use_stop_gradient"],
-            refinements=raw["mpg_refinement_iters"],
-        )
-        if raw.get("use_mpg")
-        else None,
+        mpg=_gate(raw) if raw.get("use_mpg") else None,
         physical_scale=False,
         compat=compat,
     )
+
+
+def _gate(raw: dict[str, Any]) -> MpgConfig:
+    """The gate; of one of strength zero (as in the released base model) the other fields say nothing."""
+    fields = {
+        "temperature": raw["mpg_gate_temperature"], "projections": raw["mpg_num_projections"],
+        "stop_gradient": raw["mpg_use_stop_gradient"], "refinements": raw["mpg_refinement_iters"],
+    }  # fmt: skip
+    return MpgConfig(strength=raw["mpg_lambda"], **(fields if raw["mpg_lambda"] else {}))
 
 
 def to_release(config: ModelConfig, system: str | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ The paper does not say how its experts began; the rest follows from the equation
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -28,10 +29,15 @@ from beingh05_model.network.model import BeingH
 #: first words of the names of parts that a start may lack
 NEW = ("adapters", "mpg", "motion_embed", "motion_head", "delimiters")
 ROWS = ("backbone.embed.weight", "text_head.weight")
+#: settings of the model by the first words of their parameters' names
+SETTING = {"motion_embed": "motion_tokens", "motion_head": "motion_tokens", "mpg": "mpg", "adapters": "adapters"}
 
 
-def from_released(model: BeingH, directory: str | Path) -> list[str]:
+def from_released(model: BeingH, directory: str | Path, drops: Collection[str] = ()) -> list[str]:
     """Start ``model`` from a released checkpoint; returns the names of the parameters that are new.
+
+    Args:
+        drops: As for :func:`adopt`.
 
     Raises:
         CheckpointError: as :func:`adopt`.
@@ -44,30 +50,41 @@ def from_released(model: BeingH, directory: str | Path) -> list[str]:
     ours = {name: tensors[theirs] for name, theirs in released_names(config).items()}
     if config.mpg is not None and not config.mpg.strength and model.mpg is None:
         ours = {name: value for name, value in ours.items() if not name.startswith("mpg.")}  # a gate of strength zero
-    return adopt(model, ours, config, str(directory))
+    return adopt(model, ours, config, str(directory), drops)
 
 
-def adopt(model: BeingH, tensors: dict[str, Tensor], config: ModelConfig, where: str) -> list[str]:
+def adopt(
+    model: BeingH, tensors: dict[str, Tensor], config: ModelConfig, where: str, drops: Collection[str] = ()
+) -> list[str]:
     """Copy a checkpoint's tensors (under our names) into ``model``; returns the names of the parameters that are new.
 
     Position tables are resized, a larger vocabulary keeps its own last rows. A model in units of
     ``physical_scale`` takes the state encoder of one in raw units with its columns in the new unit.
+
+    Args:
+        drops: Parts by their settings (values of :data:`SETTING`) that the checkpoint may have and the model lacks.
 
     Raises:
         CheckpointError: the checkpoint has a part that the model lacks, the model one that cannot be begun, or a shape
             differs; the message names the tensor and the setting.
     """
     own = dict(model.named_parameters())
-    given = {name: value.float() for name, value in tensors.items() if not name.endswith("router.bias")}
+    given = {
+        name: value.float()
+        for name, value in tensors.items()
+        if not name.endswith("router.bias") and SETTING.get(name.partition(".")[0]) not in drops
+    }
     _units(given, config, model.config)
     new = _experts(model, given, config, where)
     dropped = sorted(given.keys() - own.keys())
     if dropped:
-        setting = {"motion_embed": "motion_tokens", "motion_head": "motion_tokens", "backbone": "mof"}
         part = dropped[0].partition(".")[0]
+        known = SETTING.get(part)
+        mend = f"set model.{known or ('mof' if part == 'backbone' else part)} as in the checkpoint"
         raise CheckpointError(
-            f"{where}: {dropped[0]} has no place in the model; "
-            f"set model.{setting.get(part, part)} as in the checkpoint ({len(dropped)} tensors would be lost)"
+            f"{where}: {dropped[0]} has no place in the model; {mend}"
+            + (f", or write start_drops: [{known}]" if known else "")
+            + f" ({len(dropped)} tensors would be lost)"
         )
     with torch.no_grad():
         for name, parameter in own.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,19 @@ from pydantic import Field, model_validator
 from unihand_data.config import Settings
 
 SLOTS = 200
+
+
+def refuse_idle(settings: Settings, fields: Iterable[str], place: str, why: str) -> None:
+    """Refuse fields that differ from their defaults where they change nothing.
+
+    Defaults pass, written out or not: a checkpoint's settings are stored whole.
+
+    Raises:
+        ValueError: names the field (after ``place``) and says why.
+    """
+    for name in fields:
+        if getattr(settings, name) != type(settings).model_fields[name].get_default(call_default_factory=True):
+            raise ValueError(f"{place}{name} has no effect: {why}")
 
 
 class StreamConfig(Settings):
@@ -96,6 +110,10 @@ class MofConfig(Settings):
     def _some(self) -> MofConfig:
         if self.top_k > self.experts:
             raise ValueError(f"top_k ({self.top_k}) is larger than experts ({self.experts})")
+        if self.balance != "loss":
+            refuse_idle(self, ("balance_weight",), "mof.", f"mof.balance is {self.balance}")
+        if self.balance != "bias":
+            refuse_idle(self, ("bias_step",), "mof.", f"mof.balance is {self.balance}")
         return self
 
 
@@ -108,6 +126,13 @@ class MpgConfig(Settings):
     projections: int = Field(default=32, ge=1)  # of `sliced`; directions are seeded
     stop_gradient: bool = True
     refinements: int = Field(default=1, ge=0, le=8)
+
+    @model_validator(mode="after")
+    def _used(self) -> MpgConfig:
+        if not self.strength:
+            rest = [name for name in type(self).model_fields if name != "strength"]
+            refuse_idle(self, rest, "mpg.", "a gate of strength 0 changes nothing")
+        return self
 
 
 class MotionTokenConfig(Settings):
@@ -160,6 +185,18 @@ class ModelConfig(Settings):
     physical_scale: bool = True  # fixed scales per slot kind (scale.py); off: raw magnitudes against unit noise
     attention: Literal["sdpa", "flex", "documents"] = "sdpa"  # documents: packed rows on a CPU
     compat: ReleaseCompat = ReleaseCompat()
+
+    @model_validator(mode="after")
+    def _used(self) -> ModelConfig:
+        layers = self.backbone.layers
+        if self.mof is not None and not 0 <= self.mof_first_layer < layers:
+            raise ValueError(
+                f"mof.first_layer is {self.mof_first_layer} of {layers} layers: no layer would be routed; "
+                "write mof: null"
+            )
+        if self.mpg is not None and self.mpg.distance == "closed_form" and not self.compat.mpg_random_directions:
+            refuse_idle(self.mpg, ("projections",), "mpg.", "mpg.distance is closed_form")
+        return self
 
     @property
     def mof_first_layer(self) -> int:

@@ -11,6 +11,9 @@ from torch import nn
 from beingh05_model.training.parts import part_of
 from beingh05_model.training.settings import OptimiserSettings, TrainSettings
 
+#: parameters of two dimensions and more that do not decay, besides the tables of ``nn.Embedding``
+STILL = ("adapters.", "vision.class_token", "vision.position")
+
 
 def frozen(name: str, settings: TrainSettings) -> bool:
     """Whether a parameter is held still by ``freeze``, ``freeze_action_layers`` or ``lora``."""
@@ -34,13 +37,14 @@ def freeze(model: nn.Module, settings: TrainSettings) -> int:
 
 
 def groups(model: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
-    """Matrices decay; norms, biases, embeddings, scales and slot adapters do not."""
+    """Matrices decay; norms, biases, embeddings (of tokens, places and classes), scales and slot adapters do not."""
+    tables = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding)}
     decaying: list[nn.Parameter] = []
     still: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = parameter.dim() < 2 or name.startswith("adapters.") or "embed" in name or "position" in name
+        plain = parameter.dim() < 2 or id(parameter) in tables or name.startswith(STILL)
         (still if plain else decaying).append(parameter)
     return [
         {"params": decaying, "weight_decay": settings.decay},
@@ -54,8 +58,8 @@ def adamw(model: nn.Module, settings: OptimiserSettings) -> torch.optim.AdamW:
 
 def rate_at(step: int, steps: int, settings: OptimiserSettings) -> float:
     """Learning rate of a step, 0 the first: linear warm-up, then half a cosine down to ``last_rate``."""
-    if step < settings.warmup:
-        return settings.rate * (step + 1) / settings.warmup
-    rest = max(1, steps - settings.warmup)
-    done = min(1.0, (step - settings.warmup) / rest)
+    warmup = settings.warmup_of(steps)
+    if step < warmup:
+        return settings.rate * (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
     return settings.last_rate + (settings.rate - settings.last_rate) * 0.5 * (1 + math.cos(math.pi * done))

@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from beingh05_model.training.settings import TrainSettings, over
+from unihand_data import yaml_text
 from unihand_data.config import SettingsError
 
 FOLDER = Path(__file__).with_name("presets")
@@ -32,7 +31,7 @@ def read(name: str) -> dict[str, Any]:
     """
     if name not in names():
         raise SettingsError(f"no training preset {name!r}; there are {', '.join(names())}")
-    settings: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    settings: dict[str, Any] = yaml_text.loads((FOLDER / f"{name}.yaml").read_text())
     base = settings.pop("extends", None)
     return settings if base is None else over(read(base), settings)
 

@@ -101,13 +101,13 @@ def _start(settings: TrainSettings) -> BeingH:
     if kind == "internvl":
         internvl.load_into(model, folder)
     elif kind == "released":
-        warm_start.from_released(model, folder)
+        warm_start.from_released(model, folder, settings.start_drops)
     else:
         loaded = checkpoint.load(folder)
         if loaded.about.get("weights") == checkpoint.INT8:
             raise ValueError(f"start: {folder} has int8 weights, which do not learn; start from what it was made of")
         tensors = dict(loaded.model.state_dict())
-        warm_start.adopt(model, tensors, loaded.model.config, str(folder))
+        warm_start.adopt(model, tensors, loaded.model.config, str(folder), settings.start_drops)
     return model
 
 

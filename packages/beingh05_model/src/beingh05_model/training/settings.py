@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from beingh05_model.network.config import ModelConfig
+from beingh05_model.network.config import ModelConfig, refuse_idle
 from beingh05_model.network.presets import preset
 from beingh05_model.sequence.chunks import ChunkSettings
 from beingh05_model.sequence.delay import DelaySettings
@@ -41,6 +41,15 @@ class DataSettings(Settings):
     cached_episodes: int = Field(default=64, ge=1)
     open_videos: int = Field(default=16, ge=1)
 
+    @model_validator(mode="after")
+    def _used(self) -> DataSettings:
+        if self.blind:
+            refuse_idle(self, ("images", "views"), "data.", "a blind run (data.blind) has no pictures")
+        if self.chunk.rate_hz is None:
+            why = "without data.chunk.rate_hz a chunk has the source's own steps"
+            refuse_idle(self, ("fastest_source_hz",), "data.", why)
+        return self
+
 
 class PackingSettings(Settings):
     """Rows of packed samples. ``rows`` is the number of rows of one optimiser step over all ranks. Each row of a step
@@ -61,22 +70,28 @@ class PackingSettings(Settings):
 
 
 class OptimiserSettings(Settings):
-    """AdamW with warm-up and cosine decay."""
+    """AdamW with warm-up and cosine decay. ``warmup``: steps; None is the released script's, 5 % of the run and at most
+    2,000."""
 
     rate: float = Field(default=1e-4, gt=0)
     last_rate: float = Field(default=1e-7, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
     decay: float = Field(default=1e-5, ge=0)
     clip: float = Field(default=1.0, gt=0)
-    warmup: int = Field(default=1000, ge=0)
+    warmup: int | None = Field(default=None, ge=0)
     ema: float | None = None
+
+    def warmup_of(self, steps: int) -> int:
+        """Warm-up of a run of so many steps."""
+        return min(2000, steps // 20) if self.warmup is None else self.warmup
 
 
 class LossSettings(Settings):
-    """Weights of text (lambda_text), flow (lambda_act lambda_1) and motion tokens (lambda_act lambda_2), eqs. 4 and
-    6."""
+    """Weights of eqs. 4 and 6: ``text`` (lambda_text), ``action`` (lambda_act, of flow and motion tokens together),
+    ``flow`` (lambda_1) and ``motion`` (lambda_2, masked motion tokens)."""
 
     text: float = 1.0
+    action: float = 1.0
     flow: float = 1.0
     motion: float = 0.1
 
@@ -145,7 +160,8 @@ class TrainSettings(Settings):
     ``freeze`` names parts (:data:`~beingh05_model.training.parts.PARTS`); ``freeze_action_layers`` holds the first n
     layers of the action expert (Figures 11 and 12). ``keep`` is how many states to resume from stay; the models
     themselves all do. ``start`` is a directory of InternVL3.5, a released Being-H checkpoint or one of ours;
-    ``start_kind`` refuses another kind: "native" is InternVL3.5, "pretrained" a Being-H model. ``tokenizer`` is a
+    ``start_kind`` refuses another kind: "native" is InternVL3.5, "pretrained" a Being-H model. ``start_drops`` names
+    parts that the start may have and the model does without: a robot needs no motion tokens. ``tokenizer`` is a
     directory with tokenizer files. ``peak_tflops`` is what the MFU is a share of; None takes the CUDA device's own.
     """
 
@@ -169,6 +185,7 @@ class TrainSettings(Settings):
     system: str | None = None
     start: str | None = None
     start_kind: Literal["native", "pretrained"] | None = None
+    start_drops: tuple[Literal["motion_tokens", "mpg", "adapters"], ...] = ()
     tokenizer: str | None = None
     motion_tokenizer: str | None = None  # a directory of `beingh05 tokens`, where model.motion_tokens is set
     tensorboard: bool = False
@@ -201,9 +218,10 @@ class TrainSettings(Settings):
             )
         if self.loss.motion != LossSettings().motion and self.model.motion_tokens is None:
             raise ValueError("loss.motion has no effect: the model has no motion tokens (model.motion_tokens)")
-        if self.start_kind is not None and self.start is None:
-            wanted = "InternVL3.5" if self.start_kind == "native" else "a pre-trained Being-H checkpoint"
-            raise ValueError(f"start: this run begins from {wanted}; name its directory")
+        self._starts()
+        warmup = self.optimiser.warmup
+        if warmup is not None and warmup > self.steps:
+            raise ValueError(f"optimiser.warmup is {warmup} of {self.steps} steps: the rate would never be reached")
         if self.freeze_action_layers > self.model.backbone.layers:
             raise ValueError(
                 f"freeze_action_layers is {self.freeze_action_layers}; there are {self.model.backbone.layers}"
@@ -215,6 +233,19 @@ class TrainSettings(Settings):
                 f"data.chunk.steps is {self.data.chunk.steps} and model.flow.chunk {self.model.flow.chunk}"
             )
         return self
+
+    def _starts(self) -> None:
+        """What ``start_kind`` and ``start_drops`` ask for is possible."""
+        if self.start_kind is not None and self.start is None:
+            wanted = "InternVL3.5" if self.start_kind == "native" else "a pre-trained Being-H checkpoint"
+            raise ValueError(f"start: this run begins from {wanted}; name its directory")
+        if not self.start_drops:
+            return
+        if self.start is None or self.start_kind == "native":
+            raise ValueError("start_drops has no effect: only a pre-trained Being-H start has parts to drop")
+        kept = [part for part in self.start_drops if getattr(self.model, part)]
+        if kept:
+            raise ValueError(f"start_drops names {kept[0]}, which the model has; leave one of them out")
 
 
 def over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

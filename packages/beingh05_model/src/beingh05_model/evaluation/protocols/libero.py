@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field
 
 from beingh05_model.evaluation.protocols.robosuite import NotInstalled, command, folder_missing, observation
 from beingh05_model.evaluation.rollout import Episode
 from beingh05_model.inference.policy import Observation
+from unihand_data import yaml_text
 from unihand_data.config import Settings
 from unihand_data.space import Embodiment, load_embodiment, rotations
 
@@ -124,7 +124,7 @@ def check_installed() -> dict[str, str]:
             f"LIBERO cannot run: {config} is missing; write the keys benchmark_root, bddl_files, init_states, datasets "
             "and assets with their folders, or import libero.libero once in a terminal"
         )
-    paths: dict[str, str] = yaml.safe_load(config.read_text()) or {}
+    paths: dict[str, str] = yaml_text.loads(config.read_text()) or {}
     for key in ("bddl_files", "init_states", "assets"):
         if key not in paths or folder_missing(Path(paths[key])):
             raise NotInstalled(
