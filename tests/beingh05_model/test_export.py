@@ -181,6 +181,8 @@ def test_a_model_that_behaves_as_released_is_written_and_read_as_released(as_rel
 def test_a_released_checkpoint_becomes_int8_and_keeps_its_prompts(as_released, tmp_path):
     source, out = tmp_path / "released", tmp_path / "int8"
     assert cli.main(["export", str(as_released), str(source), "--released"]) == 0
+    (source / "libero_posttrain_metadata.json").write_text('{"a": 1}\n')
+    (source / "tokenizer_config.json").write_text("{}")
     assert cli.main(["export", str(source), str(out), "--int8", "--robots", "metaworld", "--observations", "1"]) == 0
     a, b = checkpoints.load(source).policy, checkpoints.load(out).policy
     assert a.question == b.question
@@ -190,6 +192,10 @@ def test_a_released_checkpoint_becomes_int8_and_keeps_its_prompts(as_released, t
     assert cli.main(["export", str(source), str(tmp_path / "plain")]) == 0
     assert cli.main(["export", str(tmp_path / "plain"), str(tmp_path / "back"), "--released"]) == 0
     assert json.loads((source / "config.json").read_text()) == json.loads((tmp_path / "back/config.json").read_text())
+    # what stands beside a released checkpoint comes back as it was, from int8 weights' folder as well
+    for name in ("libero_posttrain_metadata.json", "tokenizer_config.json", "tokenizer.json"):
+        assert (tmp_path / "back" / name).read_bytes() == (source / name).read_bytes(), name
+    assert (out / "libero_posttrain_metadata.json").read_text() == '{"a": 1}\n'
 
 
 def test_what_the_released_layout_cannot_hold_or_would_run_differently_is_refused_by_name(

@@ -12,7 +12,19 @@ from beingh05_model.network.config import MofConfig, MpgConfig, VisionConfig
 from beingh05_model.network.count import count, on_meta
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.presets import PRESETS, internvl35, preset
+from beingh05_model.training.settings import over
 from helpers.models import full, tiny_release
+
+#: tokenizer files and statistics of two data configurations; and what is no part of a checkpoint
+BESIDE = {
+    "vocab.json": b'{"a": 0}\r\n',
+    "merges.txt": "#version: 0.2\n\u0120 a\n".encode(),
+    "added_tokens.json": b"{}",
+    "tokenizer_config.json": b'{"tokenizer_class": "Qwen2Tokenizer"}',
+    "libero_posttrain_metadata.json": b'{"a": {"statistics": {"state": {"x": {"max": [1.0000000000000002]}}}}}',
+    "robocasa_human_posttrain_metadata.json": b"{}\n\n",
+}
+STRAY = {"optimizer.00000-of-00001.pt": b"x", "notes.json": b"{}"}
 
 
 @pytest.fixture
@@ -24,6 +36,8 @@ def checkpoint(tmp_path):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     released.save(model, raw, tmp_path / "a")
+    for name, content in BESIDE.items():
+        (tmp_path / "a" / name).write_bytes(content)
     return tmp_path / "a"
 
 
@@ -70,6 +84,17 @@ def test_load_save_load_is_bit_exact(checkpoint, tmp_path):
     again, _ = released.load(tmp_path / "b")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     assert not [p for p in (tmp_path / "b").iterdir() if p.name.startswith(".")]
+
+
+def test_tokenizer_and_metadata_travel_bit_for_bit(checkpoint, tmp_path):
+    for name, content in STRAY.items():
+        (checkpoint / name).write_bytes(content)
+    for source, target in ((checkpoint, tmp_path / "b"), (tmp_path / "b", tmp_path / "c")):
+        model, raw = released.load(source)
+        released.save(model, raw, target, beside=source)
+    found = {p.name: p.read_bytes() for p in (tmp_path / "c").iterdir()}
+    assert found.keys() == BESIDE.keys() | {"config.json", "model.safetensors"}
+    assert {name: found[name] for name in BESIDE} == BESIDE
 
 
 def test_a_released_checkpoint_switches_the_releases_behaviour_on(checkpoint):
@@ -133,7 +158,9 @@ def test_parts_that_the_layout_cannot_hold_are_refused_by_name():
         released.to_released(BeingH(full()))
 
 
-def test_internvl_weights_start_the_understanding_half_and_leave_the_rest(tmp_path):
+@pytest.fixture(scope="module")
+def half():
+    """A small model with the parts of InternVL, and tensors for all of them under original names."""
     torch.manual_seed(0)
     config = internvl35("2b").model_copy(
         update={
@@ -141,21 +168,80 @@ def test_internvl_weights_start_the_understanding_half_and_leave_the_rest(tmp_pa
             "vision": VisionConfig(image_size=28, width=24, ffn=32, layers=2, heads=3),
         }
     )
-    model = BeingH(config)
-    names = internvl.internvl_names(model)
-    own = dict(model.named_parameters())
-    values = {theirs: torch.randn_like(own[ours]) for ours, theirs in names.items()}
+    own = dict(BeingH(config).named_parameters())
+    values = {theirs: torch.randn_like(own[ours]) for ours, theirs in internvl.internvl_names(config).items()}
     values["vision_model.embeddings.position_embedding"] = torch.randn(1, 17, 24)  # 4 x 4 patches, the model has 2 x 2
     values["language_model.model.embed_tokens.weight"] = torch.randn(36, 32)  # a smaller vocabulary
-    save_file(values, tmp_path / "model.safetensors")
+    return config, values
+
+
+def stored(folder, values, config, **changes):
+    """A directory with these tensors and a config in the original layout."""
+    folder.mkdir(exist_ok=True)
+    save_file(values, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(over(internvl.to_config(config), changes)))
+    return folder
+
+
+def test_internvl_weights_start_the_understanding_half_and_leave_the_rest(half, tmp_path):
+    config, values = half
+    model, names = BeingH(config), internvl.internvl_names(config)
+    own = dict(model.named_parameters())
     before = own["backbone.embed.weight"][36:].clone()
-    untouched = internvl.load_into(model, tmp_path)
+    untouched = internvl.load_into(model, stored(tmp_path / "a", values, config))
     assert torch.equal(own["backbone.layers.1.und.q.weight"], values[names["backbone.layers.1.und.q.weight"]])
     assert torch.equal(own["connector.fc2.bias"], values["mlp1.3.bias"])
     assert torch.equal(own["backbone.embed.weight"][36:], before)
     assert torch.equal(own["vision.position"][:, :1], values["vision_model.embeddings.position_embedding"][:, :1])
     assert "backbone.layers.0.act.q.weight" in untouched
     assert not any(n.startswith(("vision.", "connector.")) for n in untouched)
+    # written in the original layout and read again: the same bits
+    internvl.save(model, tmp_path / "b", beside=tmp_path / "a")
+    again = BeingH(config)
+    assert internvl.load_into(again, tmp_path / "b") == untouched
+    theirs = dict(again.named_parameters())
+    assert all(torch.equal(own[name], theirs[name]) for name in own.keys() - set(untouched))
+    assert load_file(tmp_path / "b/model.safetensors").keys() == values.keys()
+
+
+def test_a_tied_head_is_the_embedding_where_the_config_says_so(half, tmp_path):
+    config, values = half
+    lacking = {name: value for name, value in values.items() if "lm_head" not in name}
+    model = BeingH(config)
+    internvl.load_into(model, stored(tmp_path, lacking, config, llm_config={"tie_word_embeddings": True}))
+    assert torch.equal(model.text_head.weight[:36], values["language_model.model.embed_tokens.weight"])
+    with pytest.raises(released.CheckpointError, match=r"missing language_model\.lm_head\.weight; unknown none"):
+        internvl.load_into(model, stored(tmp_path, lacking, config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"llm_config": {"hidden_size": 48}}, r"llm_config\.hidden_size is 48, the model's 32; take the preset"),
+        ({"llm_config": {"num_hidden_layers": 36}}, r"llm_config\.num_hidden_layers is 36, the model's 2"),
+        ({"llm_config": {"rope_theta": 1e4}}, r"llm_config\.rope_theta is 10000\.0, the model's 1000000\.0"),
+        ({"vision_config": {"num_hidden_layers": 45}}, r"vision_config\.num_hidden_layers is 45"),
+        ({"vision_config": {"qk_normalization": True}}, r"vision_config\.qk_normalization is True, the model's False"),
+        (
+            {"llm_config": None},
+            r"missing llm_config\.num_hidden_layers.* and 1 more; is it InternVL3\.5\?",
+        ),
+    ],
+)
+def test_internvl_of_another_size_is_refused_by_its_config(half, tmp_path, changes, words):
+    config, values = half
+    with pytest.raises(released.CheckpointError, match=words):
+        internvl.load_into(BeingH(config), stored(tmp_path, values, config, **changes))
+
+
+def test_internvl_tensors_without_a_place_or_a_config_are_refused(half, tmp_path):
+    config, values = half
+    more = {**values, "language_model.model.layers.2.mlp.up_proj.weight": torch.zeros(1)}
+    with pytest.raises(released.CheckpointError, match=r"unknown language_model\.model\.layers\.2"):
+        internvl.load_into(BeingH(config), stored(tmp_path, more, config))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(released.CheckpointError, match=r"config\.json: not found; it stands beside"):
+        internvl.load_into(BeingH(config), tmp_path)
 
 
 def test_a_position_table_of_the_right_size_is_taken_as_it_is():

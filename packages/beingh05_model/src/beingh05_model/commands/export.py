@@ -30,6 +30,7 @@ def add(parsers: Any) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     from beingh05_model.evaluation import checkpoints
+    from beingh05_model.interop.files import carry
 
     if chosen.out.exists() and any(chosen.out.iterdir()):
         raise ValueError(f"{chosen.out} is not empty; export into a new folder")
@@ -43,6 +44,7 @@ def run(chosen: argparse.Namespace) -> int:
         _int8(policy, about, chosen)
     else:
         _own(policy, about, chosen.out)
+    carry(chosen.checkpoint, chosen.out)
     print(f"written: {chosen.out}, {size(chosen.out) / 1e6:.1f} MB (was {size(chosen.checkpoint) / 1e6:.1f} MB)")
     return 0
 
@@ -81,8 +83,8 @@ def _released(policy: Policy, source: Path, out: Path) -> None:
     if raw is None:
         raw = released.to_release(policy.model.config, policy.serialiser.system)
     released.save(policy.model, raw, out)
-    policy.serialiser.tokenizer.save(out / "tokenizer.json")
-    print("the released code also wants <dataset>_metadata.json of its data configuration; no model holds that")
+    if not list(source.glob("*_metadata.json")):
+        print(f"the released code also wants <dataset>_metadata.json of its data configuration; {source} has none")
 
 
 def _int8(policy: Policy, about: dict[str, Any], chosen: argparse.Namespace) -> None:

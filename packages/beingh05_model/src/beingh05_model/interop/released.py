@@ -7,16 +7,15 @@ Released checkpoints are float32, untied, and behave as the published code does;
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from beingh05_model.interop.names import LEGACY, released_names
+from beingh05_model.interop.files import CheckpointError as CheckpointError
+from beingh05_model.interop.files import carry, read_tensors, some, write
+from beingh05_model.interop.names import released_names
 from beingh05_model.network.config import (
     BackboneConfig,
     FlowConfig,
@@ -28,12 +27,8 @@ from beingh05_model.network.config import (
 )
 from beingh05_model.network.model import BeingH
 
-#: recorded cases lie in the folder of their state dict, so that one is named
-CONFIGS, RECORDED = ("config.json", "tiny_config.json"), "tiny_state_dict.safetensors"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be taken; the message names the file, the field and the mend."""
+#: a recorded case's lies under a name of its own
+CONFIGS = ("config.json", "tiny_config.json")
 
 
 def read_config(directory: Path) -> tuple[ModelConfig, dict[str, Any]]:
@@ -162,21 +157,6 @@ def _differences(ours: Any, theirs: Any, name: str = "") -> list[str]:
     return [f"{name} is {given}"]
 
 
-def read_tensors(directory: Path) -> dict[str, Tensor]:
-    """Every tensor of every ``*.safetensors`` in the directory, under released names."""
-    recorded = Path(directory) / RECORDED
-    files = [recorded] if recorded.is_file() else sorted(Path(directory).glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{directory}: no *.safetensors file")
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as handle:
-            for name in handle.keys():  # noqa: SIM118  safe_open is no mapping
-                known = next((new + name[len(old) :] for old, new in LEGACY.items() if name.startswith(old)), name)
-                tensors[known] = handle.get_tensor(name)
-    return tensors
-
-
 def load_tensors(model: BeingH, tensors: dict[str, Tensor], where: str) -> None:
     """Put released tensors into a model; every name must be known and every shape right.
 
@@ -188,23 +168,17 @@ def load_tensors(model: BeingH, tensors: dict[str, Tensor], where: str) -> None:
     missing = sorted(set(names.values()) - tensors.keys())
     unknown = sorted(tensors.keys() - set(names.values()))
     if missing or unknown:
-        raise CheckpointError(f"{where}: missing {_some(missing)}; unknown {_some(unknown)}")
+        raise CheckpointError(f"{where}: missing {some(missing)}; unknown {some(unknown)}")
     wrong = [
         f"{theirs} is {tuple(tensors[theirs].shape)}, the config says {tuple(own[ours].shape)}"
         for ours, theirs in names.items()
         if tensors[theirs].shape != own[ours].shape
     ]
     if wrong:
-        raise CheckpointError(f"{where}: {_some(wrong)}")
+        raise CheckpointError(f"{where}: {some(wrong)}")
     with torch.no_grad():
         for ours, theirs in names.items():
             own[ours].copy_(tensors[theirs])
-
-
-def _some(names: list[str]) -> str:
-    if not names:
-        return "none"
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def load(directory: str | Path, dtype: torch.dtype = torch.float32) -> tuple[BeingH, dict[str, Any]]:
@@ -237,20 +211,18 @@ def to_released(model: BeingH) -> dict[str, Tensor]:
     extra = sorted(own.keys() - names.keys())
     if extra:
         raise CheckpointError(
-            f"the released layout has no place for {_some(extra)}; save in the project's own layout instead"
+            f"the released layout has no place for {some(extra)}; save in the project's own layout instead"
         )
-    return {names[name]: tensor.detach().contiguous() for name, tensor in own.items()}
+    return {names[name]: tensor.detach() for name, tensor in own.items()}
 
 
-def save(model: BeingH, raw_config: dict[str, Any], directory: str | Path) -> None:
-    """Write ``config.json`` and ``model.safetensors`` in the released layout, each under a temporary name first."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    tensors = to_released(model)
-    for name, write in (
-        ("model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})),
-        ("config.json", lambda p: Path(p).write_text(json.dumps(raw_config, indent=2) + "\n")),
-    ):
-        temporary = directory / f".{name}.part"
-        write(str(temporary))
-        os.replace(temporary, directory / name)
+def save(model: BeingH, raw_config: dict[str, Any], directory: str | Path, beside: str | Path | None = None) -> None:
+    """Write ``config.json`` and ``model.safetensors`` in the released layout.
+
+    Args:
+        beside: The checkpoint that the model came from: its tokenizer files and ``<dataset>_metadata.json`` are copied
+            along, bit for bit.
+    """
+    write(directory, to_released(model), raw_config)
+    if beside is not None:
+        carry(beside, directory)

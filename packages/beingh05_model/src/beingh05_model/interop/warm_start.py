@@ -19,9 +19,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from beingh05_model.interop.files import CheckpointError, read_tensors
 from beingh05_model.interop.internvl import resize_position_table
 from beingh05_model.interop.names import released_names
-from beingh05_model.interop.released import CheckpointError, load_tensors, read_config, read_tensors
+from beingh05_model.interop.released import load_tensors, read_config
 from beingh05_model.network.config import ModelConfig
 from beingh05_model.network.count import on_meta
 from beingh05_model.network.model import BeingH
