@@ -18,7 +18,7 @@ RUN = Path(training_run.__file__)
 def settings(output, **changes):
     base = {
         "model": full(mof=None),
-        "data": DataSettings(recipe="none", chunk={"steps": 4}),
+        "data": DataSettings(recipe="made", chunk={"steps": 4}),
         "output": str(output),
         "steps": 6,
         "packing": PackingSettings(rows=2, tokens=120, held=1),

@@ -92,10 +92,11 @@ class Stream(nn.Module):
 
 def _merge(und: Tensor, act: Tensor, und_U: Tensor, act_A: Tensor) -> Tensor:
     """Both experts' [B, *, H, E] into the order of the block, [B, H, N, E]."""
-    if not len(act_A):
-        return und.transpose(1, 2)
-    if not len(und_U):
-        return act.transpose(1, 2)
+    if not torch.is_grad_enabled():  # else both experts' projections take part, with a gradient of zero
+        if not len(act_A):
+            return und.transpose(1, 2)
+        if not len(und_U):
+            return act.transpose(1, 2)
     shape = (und.shape[0], len(und_U) + len(act_A), *und.shape[2:])
     out = und.new_zeros(shape).index_copy(1, und_U, und).index_copy(1, act_A, act)
     return out.transpose(1, 2)

@@ -1,6 +1,10 @@
 """The whole network: embeddings of every modality, the two experts, the heads and the losses (paper section 5).
 
 The forward pass holds no randomness: noise, flow times, delays and masked motion tokens come with the batch.
+
+While gradients are kept, every part runs on every row, on nothing (or on a blank whose features are cut away) where the
+row has nothing for it. Its gradients are then exactly zero and the losses are the same, and ranks whose rows hold
+different kinds of samples gather the same weights and reduce the same gradients in the same order.
 Legend: B rows, N tokens, T action steps, P state tokens, Z motion tokens, S 200 slots, D width of the action expert.
 """
 
@@ -114,7 +118,13 @@ class BeingH(nn.Module):
             else:
                 parts.append(self.views(t.pixels))
             places.append(t.image_at)
-        if self.motion_embed is not None and self._motion_expert == "und" and len(t.motion_at):
+        elif torch.is_grad_enabled():
+            # a blank picture, not an empty batch: not every attention kernel takes one
+            edge = self.config.vision.image_size
+            blank = t.text_weight.new_zeros(t.rows, 1, 3, edge, edge)
+            parts.append(self.views(blank)[:, :0])
+            places.append(t.image_at)
+        if self._motion_expert == "und" and _runs(t.motion_at):
             parts.append(self.embed_motion(t))
             places.append(t.motion_at)
         return _in_order(parts, places)
@@ -163,10 +173,10 @@ class BeingH(nn.Module):
         """Tokens of the action expert besides states and steps, kind by kind, and their places: its special tokens,
         motion tokens."""
         parts, places = [], []
-        if self.delimiters is not None and len(t.delimiter_at):
+        if self.delimiters is not None and _runs(t.delimiter_at):
             parts.append(self.delimiters(t.delimiter_ids))
             places.append(t.delimiter_at)
-        if self._motion_expert == "act" and len(t.motion_at):
+        if self._motion_expert == "act" and _runs(t.motion_at):
             parts.append(self.embed_motion(t))
             places.append(t.motion_at)
         return parts, places
@@ -177,13 +187,13 @@ class BeingH(nn.Module):
         """The tokens of a call as the backbone takes them; ``mask.start`` is subtracted from the places."""
         (und_BUD, und_U), (act_BAD, act_A) = und, act
         block = Block(und_BUD, act_BAD, und_U - mask.start, act_A - mask.start, mask)
-        if self.config.mof is None or not t.state_sample.numel():
+        if self.config.mof is None or not (len(t.state_at) or (_runs(act_A) and not len(act_A))):
             return block
         # samples with a state are routed, one row of the routing each, in the order of their numbers
         routed, order = t.state_sample.flatten().sort()
         if t.text_weight.shape[0] and len(und_U):
             block.text_SU = t.text_weight[routed][..., und_U].flatten(1).to(und_BUD.dtype)
-        if not len(act_A):
+        if not _runs(act_A):
             return block
         rows = torch.arange(t.rows, device=routed.device)[:, None]
         sample_BN = t.layout.document.new_full((t.rows, t.length), -1)
@@ -211,12 +221,12 @@ class BeingH(nn.Module):
         und_BUD, act_BAD, und_U, act_A = features
         zero = und_BUD.sum() * 0 + act_BAD.sum() * 0
         text = zero
-        if len(t.label_at):
+        if _runs(t.label_at):
             at = torch.searchsorted(und_U, t.label_at)
             logits = self.text_head(und_BUD[:, at]).float()
-            text = F.cross_entropy(logits.flatten(0, 1), t.label_ids.flatten(), ignore_index=-100)
+            text = _cross_entropy(logits.flatten(0, 1), t.label_ids.flatten())
         loss = zero
-        if len(t.action_at):
+        if _runs(t.action_at):
             at = torch.searchsorted(act_A, t.action_at)
             velocity = self.decode_steps(act_BAD[:, at], t.action_slots).float()
             arguments = (velocity.flatten(0, 1), velocity_target.flatten(0, 1), t.action_cells.flatten(0, 1))
@@ -225,10 +235,10 @@ class BeingH(nn.Module):
             else:
                 loss = flow.flow_loss(*arguments, t.action_sample.flatten(), t.samples)
         motion = zero
-        if self.motion_head is not None and t.motion_masked.any():
+        if self.motion_head is not None and _runs(t.motion_at):
             source, places = (und_BUD, und_U) if self._motion_expert == "und" else (act_BAD, act_A)
             logits = self.motion_head(source[:, torch.searchsorted(places, t.motion_at)][t.motion_masked]).float()
-            motion = F.cross_entropy(logits, t.motion_ids[t.motion_masked])
+            motion = _cross_entropy(logits, t.motion_ids[t.motion_masked])
         routing = zero
         if "routing" in figures:
             routing = figures.pop("routing")
@@ -245,9 +255,13 @@ class BeingH(nn.Module):
         steps = self.encode_steps(noisy_BTS, flow.bucket(t.time, self.config.flow), t.action_slots)
         state = self.encode_state(t)
         figures: dict[str, Tensor] = {}
-        if self.mpg is not None and self.mpg.config.strength and t.action_target.any():
+        targets = bool(t.action_target.any())
+        if self.mpg is not None and self.mpg.config.strength and (targets or torch.is_grad_enabled()):
             clean = self.encode_steps(clean_BTS, self.clean_bucket(t.time), t.action_slots)
-            state, steps, figures["gate"] = self.gated(t, state, steps, clean, directions)
+            if targets:
+                state, steps, figures["gate"] = self.gated(t, state, steps, clean, directions)
+            else:
+                state, steps = self._gate_nothing(state, steps, clean, directions)
         act = self.embed_act(t, state, steps)
         features: Features = self.backbone(self.block(t, und, act, Mask(t.layout)))
         if features.routings:
@@ -285,6 +299,34 @@ class BeingH(nn.Module):
         state_flat = state_flat.index_copy(0, at_state, gated_state)
         steps = steps.index_copy(0, target.nonzero()[:, 0], gated_steps[row, column])
         return state_flat.view_as(state_BPD), steps.view_as(steps_BTD), gate
+
+    def _gate_nothing(
+        self, state_BPD: Tensor, steps_BTD: Tensor, clean_BTD: Tensor, directions: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """State and steps as they are, after the gate ran on a blank sample that is cut away again. All that the gate
+        reads and writes is tied to it as with samples, or the order of the backward pass would differ."""
+        assert self.mpg is not None
+
+        def blank(x: Tensor) -> Tensor:
+            flat = x.flatten(0, 1)
+            return torch.cat([flat[:0], flat.new_zeros(1, flat.shape[-1])])[:, None]
+
+        real = torch.ones(1, 1, dtype=torch.bool, device=state_BPD.device)
+        state, steps, _ = self.mpg(blank(state_BPD)[:, 0], blank(steps_BTD), blank(clean_BTD), real, directions)
+        return (
+            torch.cat([state_BPD.flatten(0, 1), state[:0]]).view_as(state_BPD),
+            torch.cat([steps_BTD.flatten(0, 1), steps[:0, 0]]).view_as(steps_BTD),
+        )
+
+
+def _runs(at: Tensor) -> bool:
+    """Whether a part with tokens at ``at`` runs: there are some, or gradients are kept and all parts do."""
+    return bool(len(at)) or torch.is_grad_enabled()
+
+
+def _cross_entropy(logits_NC: Tensor, ids_N: Tensor) -> Tensor:
+    """Mean over the ids that are not -100; zero of no logits."""
+    return F.cross_entropy(logits_NC, ids_N, ignore_index=-100) if len(ids_N) else logits_NC.sum()
 
 
 def _in_order(parts: list[Tensor], places: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -50,10 +50,12 @@ class Router(nn.Module):
         chosen_BX = torch.zeros_like(logits_BX, dtype=torch.bool)
         chosen_BX.scatter_(-1, (logits_BX + self.bias).topk(config.top_k, dim=-1).indices, True)
         weight_BX = logits_BX.masked_fill(~chosen_BX, float("-inf")).softmax(-1)
-        loss = config.z_weight * logits_BX.logsumexp(-1).pow(2).mean()
+        samples = max(1, len(logits_BX))  # a row may have none to route
+        loss = config.z_weight * logits_BX.logsumexp(-1).pow(2).sum() / samples
         if config.balance == "loss":
-            share_X = chosen_BX.float().mean(0) / config.top_k
-            loss = loss + config.balance_weight * config.experts * (share_X * logits_BX.softmax(-1).mean(0)).sum()
+            share_X = chosen_BX.float().sum(0) / samples / config.top_k
+            mean_X = logits_BX.softmax(-1).sum(0) / samples
+            loss = loss + config.balance_weight * config.experts * (share_X * mean_X).sum()
         return Routing(weight_BX.to(state_BD.dtype), loss)
 
     @torch.no_grad()

@@ -1,9 +1,9 @@
 """The slot adapters' own optimiser (eq. 12: what belongs to slots that a step did not touch does not change).
 
 Adam moves a parameter as long as its moments are not zero, gradient or not, and decay always does. So the adapters are
-kept out of DeepSpeed: every rank holds them whole (they are few), their gradients are averaged here, and a group
-    takes a
-step only if a sample of that step, on any rank, has one of its slots. All others stay bit for bit, moments included.
+kept out of DeepSpeed: every rank holds them whole (they are few), their gradients are averaged here, and a group takes
+a step only if a sample of that step, on any rank, has one of its slots. All others stay bit for bit, moments included.
+They stay float32 in every precision and are cast where they are used.
 """
 
 from __future__ import annotations
@@ -33,10 +33,17 @@ def take_out(model: BeingH) -> SlotAdapters | None:
 
 
 class AdapterOptimiser:
-    """One AdamW without decay per slot group, each with its own count of steps."""
+    """One AdamW without decay per slot group, each with its own count of steps.
 
-    def __init__(self, adapters: SlotAdapters, settings: OptimiserSettings) -> None:
-        self.adapters, self.clip = adapters, settings.clip
+    Args:
+        device: Of the engine, which moves the model without them: they are moved here.
+
+    Attributes:
+        norm: Of the gradients of the last step, before clipping.
+    """
+
+    def __init__(self, adapters: SlotAdapters, settings: OptimiserSettings, device: torch.device) -> None:
+        self.adapters, self.clip, self.device, self.norm = adapters.to(device), settings.clip, device, 0.0
         self.groups: dict[str, torch.optim.AdamW] = {
             name: torch.optim.AdamW(
                 [adapters.encode[name], adapters.decode[name]], settings.rate, settings.betas, weight_decay=0.0
@@ -56,10 +63,10 @@ class AdapterOptimiser:
         Gradients are expected to be divided by the number of rows of this rank already.
         """
         world = dist.get_world_size()
-        flags = torch.tensor([float(name in self._touched) for name in ADAPTER_GROUPS])
+        flags = torch.tensor([float(name in self._touched) for name in ADAPTER_GROUPS], device=self.device)
         if world > 1:
             dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-        active = [name for name, flag in zip(ADAPTER_GROUPS, flags, strict=True) if flag > 0]
+        active = [name for name, flag in zip(ADAPTER_GROUPS, flags.tolist(), strict=True) if flag > 0]
         parameters = [p for name in active for p in self.parameters(name)]
         for parameter in parameters:
             if parameter.grad is None:
@@ -67,8 +74,7 @@ class AdapterOptimiser:
             if world > 1:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= world
-        if parameters:
-            nn.utils.clip_grad_norm_(parameters, self.clip)
+        self.norm = float(nn.utils.clip_grad_norm_(parameters, self.clip)) if parameters else 0.0
         for name in active:
             for group in self.groups[name].param_groups:
                 group["lr"] = rate
@@ -81,8 +87,12 @@ class AdapterOptimiser:
     def parameters(self, name: str) -> tuple[nn.Parameter, nn.Parameter]:
         return self.adapters.encode[name], self.adapters.decode[name]
 
-    def tensors(self) -> dict[str, Tensor]:
+    def named_parameters(self) -> dict[str, nn.Parameter]:
         """The adapters under the model's names."""
+        return {PREFIX + name: parameter for name, parameter in self.adapters.named_parameters()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of them."""
         return {PREFIX + name: value.detach().cpu().clone() for name, value in self.adapters.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:

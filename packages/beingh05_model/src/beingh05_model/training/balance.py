@@ -13,21 +13,25 @@ class Balance:
     """Counts which experts the samples of all ranks chose and moves each router's bias once a step.
 
     Does nothing for models without routed layers, and where the balance is a loss or none.
+
+    Args:
+        device: Of the engine; ranks on GPUs can add up nothing that lies elsewhere.
     """
 
-    def __init__(self, model: BeingH) -> None:
+    def __init__(self, model: BeingH, device: torch.device) -> None:
+        self.device = device
         routers = [m for m in model.modules() if isinstance(m, Router)]
         self.routers = [r for r in routers if r.config.balance == "bias"]
         self._load = self._zero()
 
     def _zero(self) -> torch.Tensor:
         experts = self.routers[0].config.experts if self.routers else 0
-        return torch.zeros(len(self.routers), experts)
+        return torch.zeros(len(self.routers), experts, device=self.device)
 
     def see(self, parts: Losses) -> None:
         """Count the choices of one row."""
         if self.routers and "expert_share" in parts.figures:
-            self._load += (parts.figures["expert_share"].detach() > 0).sum(1).cpu()
+            self._load += (parts.figures["expert_share"].detach() > 0).sum(1)
 
     def step(self) -> None:
         """Move the biases by the load of the step over all ranks."""

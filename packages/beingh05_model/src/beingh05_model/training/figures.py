@@ -1,6 +1,7 @@
 """Figures of an interval: loss parts, speed, MFU, where the time goes, and which experts each embodiment uses.
 
-Times are of the slowest rank, counts of all ranks together, losses means over ranks and steps.
+Times are of the slowest rank, counts of all ranks together. A loss part is a mean over what the steps held of its kind
+(:mod:`~beingh05_model.training.losses`) and missing where they held none.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from beingh05_model.network.model import Losses
 from beingh05_model.network.tokens import Tokens
 from beingh05_model.training.trackers import Tracker
 
-COUNTS = ("tokens", "samples", "flops")
+COUNTS = ("tokens", "samples", "skipped", "flops")
 
 
 class Clock:
@@ -83,7 +84,7 @@ class Interval:
 
     def _begin(self) -> None:
         self.sums: dict[str, float] = defaultdict(float)
-        self.seen: dict[str, int] = defaultdict(int)
+        self.seen: dict[str, float] = defaultdict(float)
         self.experts = ExpertUse(self.layers)
         self.clock.seconds.clear()
 
@@ -91,11 +92,11 @@ class Interval:
         for name, value in counts.items():
             self.sums[name] += value
 
-    def see(self, figures: dict[str, Tensor]) -> None:
-        """Loss parts of one row."""
-        for name, value in figures.items():
-            self.sums[name] += float(value)
-            self.seen[name] += 1
+    def see(self, name: str, mean: Tensor, count: int = 1) -> None:
+        """A mean over ``count`` things of one row."""
+        if count:
+            self.sums[name] += float(mean.detach()) * count
+            self.seen[name] += count
 
     def finish(self) -> dict[str, Any]:
         """The interval's figures over all ranks; then everything begins anew. Every rank must call."""
@@ -107,7 +108,7 @@ class Interval:
         out: dict[str, Any] = {}
         for name in dict.fromkeys(name for sums, *_ in every for name in sums):
             total = sum(sums.get(name, 0.0) for sums, *_ in every)
-            out[name] = total if name in COUNTS else total / sum(seen.get(name, 0) for _, seen, *_ in every)
+            out[name] = total if name in COUNTS else total / sum(seen.get(name, 0.0) for _, seen, *_ in every)
         for name in dict.fromkeys(name for _, _, seconds, _ in every for name in seconds):
             out[name] = max(seconds.get(name, 0.0) for _, _, seconds, _ in every)
         seconds = sum(value for name, value in out.items() if name.endswith("_s"))
@@ -127,7 +128,7 @@ def write(out: Path, step: int, figures: dict[str, Any], trackers: list[Tracker]
     out.mkdir(parents=True, exist_ok=True)
     with (out / "log.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
-    named = ("loss", "flow", "text", "motion", "rate", "samples/s", "tokens/s", "mfu")
+    named = ("loss", "flow", "text", "motion", "skipped", "rate", "samples/s", "tokens/s", "mfu")
     parts = " ".join(f"{k} {line[k]:.4g}" for k in named if k in line)
     times = {name[:-2]: value for name, value in figures.items() if name.endswith("_s")}
     shares = " ".join(f"{name} {value / sum(times.values()):.0%}" for name, value in times.items())

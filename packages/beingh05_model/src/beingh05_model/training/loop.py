@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch import distributed as dist
 
 from beingh05_model.network.model import BeingH, Losses
 from beingh05_model.sequence import tokenizer as tk
-from beingh05_model.training import figures, lora, saving, trackers
+from beingh05_model.training import figures, lora, losses, saving, trackers
 from beingh05_model.training.adapters import AdapterOptimiser, take_out
 from beingh05_model.training.balance import Balance
 from beingh05_model.training.ema import Ema
@@ -53,6 +52,7 @@ def train(
     Raises:
         ValueError: the rows of a step cannot be shared evenly by the ranks, there is nothing to resume, or a
             tracker's package is missing.
+        losses.Diverged: a loss or a gradient is not finite, on whatever rank; all ranks raise it.
     """
     rank, world = dist.get_rank(), dist.get_world_size()
     mine = turns(settings, 0, rank, world)  # refused before anything is built
@@ -65,9 +65,12 @@ def train(
     taken = take_out(model)
     if state is not None:
         state.load_weights(model)
-    adapters = None if taken is None else AdapterOptimiser(taken, settings.optimiser)
     engine = start_engine(settings, model, accumulate=settings.packing.rows // world)
-    ema = None if settings.optimiser.ema is None else Ema(engine.module, settings.optimiser.ema)
+    adapters = None if taken is None else AdapterOptimiser(taken, settings.optimiser, engine.device)
+    ema = None
+    if settings.optimiser.ema is not None:
+        beside = {} if adapters is None else adapters.named_parameters()
+        ema = Ema(dict(engine.module.named_parameters()) | beside, settings.optimiser.ema)
     step = 0
     states: dict[int, StreamState] = {}
     if state is not None:
@@ -82,15 +85,15 @@ def train(
         list(range(model.config.mof_first_layer, model.config.backbone.layers)),
         peak_tflops(settings.peak_tflops, settings.precision),
     )
-    run = Run(settings, engine, adapters, Balance(model), interval, Flops(model.config, model))
+    run = Run(settings, engine, adapters, Balance(model, engine.device), interval, Flops(model.config, model))
     rows = loader(source, settings, states, step, rank, world)
     told = trackers.trackers(settings, step) if rank == 0 else []
-    losses: list[float] = []
+    found: list[float] = []
     while step < settings.steps:
         rate = rate_at(step, settings.steps, settings.optimiser)
-        losses.append(run.step(rows, states, step, rate))
+        found.append(run.step(rows, states, step, rate))
         if ema is not None:
-            ema.update(engine.module)
+            ema.update()
         interval.clock.add("update_s")
         step += 1
         if step % settings.log_every == 0 or step == settings.steps:
@@ -104,7 +107,7 @@ def train(
             interval.clock.restart()
     for tracker in told:
         tracker.close()
-    return Outcome(step, losses)
+    return Outcome(step, found)
 
 
 @dataclass
@@ -122,50 +125,51 @@ class Run:
         """This rank's rows, forward, backward; then the update. ``states`` follows the rows taken.
 
         Returns:
-            The loss, mean over the rows of all ranks.
+            The loss (:mod:`~beingh05_model.training.losses`), the same on every rank.
         """
         engine, interval, world = self.engine, self.interval, dist.get_world_size()
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
-        share = self.settings.packing.rows // world
-        total = torch.zeros((), dtype=torch.float64, device=engine.device)
-        for _ in range(share):
-            row = next(rows)
+        config, every = self.settings.model, self.settings.packing.rows
+        own = [next(rows) for _ in range(every // world)]
+        held = [losses.counts(row.content, config) for row in own]
+        whole = losses.of_step(held, engine.device)
+        total = dict.fromkeys(losses.PARTS, torch.zeros((), dtype=torch.float64, device=engine.device))
+        for row, count in zip(own, held, strict=True):
+            skipped = row.state.skipped - (states[row.stream].skipped if row.stream in states else 0)
             states[row.stream] = row.state
             if self.settings.lora is not None and self.settings.lora.dropout:  # nothing else draws in a forward pass
                 torch.manual_seed(hash((self.settings.seed, step, row.stream)))
-            t = row.content.to(engine.device)
             if self.adapters is not None:
-                self.adapters.see(t)
+                self.adapters.see(row.content)
+            t = row.content.to(engine.device)
             interval.clock.add("data_s")
             parts: Losses = engine(t)
-            loss = _total(parts, self.settings)
+            shares = losses.shares(parts, count, whole)
+            loss = every * losses.weighted(shares, self.settings.loss)  # the engine takes the mean over rows and ranks
             self.balance.see(parts)
             interval.clock.add("forward_s")
             engine.backward(loss)
             interval.clock.add("backward_s")
             engine.step()
             interval.clock.add("update_s")
-            total += loss.detach() / share
-            interval.see(_figures(parts, loss))
-            interval.experts.see(t, row.embodiments, parts)
-            interval.count(tokens=row.tokens, samples=row.samples, flops=self.flops.row(row.content))
+            total = {name: sum_ + shares[name].detach() for name, sum_ in total.items()}
+            interval.see("loss", loss)
+            for name, number in count.items():
+                interval.see(name, getattr(parts, name), number)
+            if "gate" in parts.figures:
+                interval.see("gate", parts.figures["gate"].mean(), len(parts.figures["gate"]))
+            interval.experts.see(row.content, row.embodiments, parts)
+            flops = self.flops.row(row.content)
+            interval.count(tokens=row.tokens, samples=row.samples, skipped=skipped, flops=flops)
+        norms = {"the gradient's norm": engine.get_global_grad_norm()}  # None at stage 0 in float32
         if self.adapters is not None:
             self.adapters.step(rate)
+            norms["the norm of the adapters' gradient"] = self.adapters.norm
         self.balance.step()
+        sums = torch.stack(list(total.values()))
         if world > 1:
-            dist.all_reduce(total)
-        return float(total) / world
-
-
-def _total(parts: Losses, settings: TrainSettings) -> Tensor:
-    """Eqs. 4 and 6."""
-    weight = settings.loss
-    return weight.text * parts.text + weight.flow * parts.flow + weight.motion * parts.motion + parts.routing
-
-
-def _figures(parts: Losses, loss: Tensor) -> dict[str, Tensor]:
-    out = {"loss": loss, "text": parts.text, "flow": parts.flow, "motion": parts.motion, "routing": parts.routing}
-    if "gate" in parts.figures:
-        out["gate"] = parts.figures["gate"].mean()
-    return {name: value.detach() for name, value in out.items()}
+            dist.all_reduce(sums)
+        told = dict(zip(total, sums.tolist(), strict=True))
+        losses.check(step + 1, {**told, **{name: float(norm) for name, norm in norms.items() if norm is not None}})
+        return float(losses.weighted(dict(zip(total, sums, strict=True)), self.settings.loss))

@@ -58,11 +58,12 @@ class Saver:
             weights["-ema"] = self.ema.gathered(self.engine.module)
         if rank == 0:
             told = {**self.about, "step": step, "settings": settings.model_dump(mode="json")}
-            extra = {} if self.adapters is None else self.adapters.tensors()
+            if self.adapters is not None:  # the averages hold theirs already
+                weights[""] |= self.adapters.tensors()
             for ending, tensors in weights.items():
                 folder = out / f"{name}{ending}"
                 dense = tensors if settings.lora is None else lora.merged(tensors, settings.lora)
-                checkpoint.save(folder, self.engine.module.config, dense | extra, self.tokenizer, told)
+                checkpoint.save(folder, self.engine.module.config, dense, self.tokenizer, told)
                 if settings.lora is not None:
                     lora.save(folder, lora.residuals(tensors), settings.lora)
             if self.adapters is not None:

@@ -219,8 +219,11 @@ class State:
         """Put this rank's share of the averages back.
 
         Raises:
-            StateError: the run kept no average.
+            StateError: the run kept no average, or not of everything.
         """
-        if f"ema/{next(iter(ema.average), '')}" not in self and ema.average:
-            raise StateError(f"{self.folder}: holds no average; resume with the optimiser.ema of the run")
+        missing = [name for name in ema.average if f"ema/{name}" not in self]
+        if missing:
+            raise StateError(
+                f"{self.folder}: holds no average of {missing[0]}; resume with the optimiser.ema of the run"
+            )
         ema.restore({name: self.tensor(f"ema/{name}") for name in ema.average})
