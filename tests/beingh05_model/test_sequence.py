@@ -1,6 +1,8 @@
 """Samples become tokens: text, pictures, chunks, delays, masked motion."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beingh05_model.network.config import FlowConfig
+from beingh05_model.interop import cases
+from beingh05_model.network.config import FlowConfig, ReleaseCompat
 from beingh05_model.sequence import images, tokenizer
 from beingh05_model.sequence.chunks import Chunk, in_camera, merge_steps, state_in_camera
 from beingh05_model.sequence.collate import pack, rows
@@ -48,7 +51,7 @@ def chunk(steps=4, embodiment="metaworld", seed=0):
 @given(st.text(max_size=60))
 def test_any_text_comes_back_from_its_ids_unless_it_spells_a_control_token(text):
     words = tokenizer.small(SENTENCES)
-    if not any(name in text for name in tokenizer.SPECIAL):
+    if not any(name in text for name in (*tokenizer.SPECIAL, *tokenizer.STATE)):
         assert words.decode(words.encode(text)) == text
 
 
@@ -68,12 +71,83 @@ def test_a_slow_tokenizers_files_are_read_with_the_ids_that_they_give(words, tmp
     words.backend.model.save(str(tmp_path))
     base = words.backend.get_vocab_size(with_added_tokens=False)
     added = {"<|action_start|>": base, "<ACTION_TOKEN_0>": base + 1}
-    (tmp_path / "added_tokens.json").write_text(__import__("json").dumps(added))
+    (tmp_path / "added_tokens.json").write_text(json.dumps(added))
     again = tokenizer.load(tmp_path)
     assert again.backend.token_to_id("<ACTION_TOKEN_0>") == base + 1
     (tmp_path / "added_tokens.json").write_text('{"<|action_start|>": 5}')
     with pytest.raises(ValueError, match="cannot have its id 5"):
         tokenizer.load(tmp_path)
+    (tmp_path / "added_tokens.json").unlink()
+    named = {str(number): {"content": name} for name, number in added.items()}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": named}))
+    assert tokenizer.load(tmp_path).backend.token_to_id("<ACTION_TOKEN_0>") == base + 1
+
+
+AWKWARD = (
+    "what's the micro-step actions in the next 16 steps?\n",
+    "According to the instruction 'open it.\n', don't",
+    "it'll I'VE  they're",
+    "7 boxes, 12.5cm, 1234567",
+    "end.\nnext",
+    "end ...\r\n\r\n  next\n \n",
+    "a  b   c    ",
+    "\t\tx\u00a0y\u3000z",
+    "cafe\u0301 versus caf\u00e9, \u212b",
+    "\u1112\u1161\u11ab\uae00 \u4f60\u597d\uff0c\u4e16\u754c\u3002\n",
+    "\u0663\u0664 \u00bd \u2167 x\u00b2",
+    "\U0001f916\U0001f44d\U0001f3fd a\u200db",
+    "snake_case CamelCase $x_1$ {a: [1]}//\n\n\n",
+    "",
+    " ",
+    "\n",
+)
+
+
+@pytest.fixture(scope="module")
+def qwen_files(tmp_path_factory):
+    """vocab.json and merges.txt with real merges across what GPT-2 cuts and Qwen does not, and the other way round."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    backend = Tokenizer(models.BPE())
+    backend.normalizer = normalizers.NFC()
+    # words longer than either rule cuts, so that the cut and not the vocabulary decides what is merged
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=1200, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator([text for text in AWKWARD for _ in range(3)], trainer)
+    folder = tmp_path_factory.mktemp("qwen")
+    backend.model.save(str(folder))
+    size = backend.get_vocab_size()
+    names = (*tokenizer.SPECIAL, "<IMG_CONTEXT>", *tokenizer.BOXES)
+    (folder / "added_tokens.json").write_text(json.dumps({name: size + n for n, name in enumerate(names)}))
+    return folder
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    text=st.one_of(st.sampled_from(AWKWARD), st.text(max_size=40), st.text("a1 .\n\r\t'-e\u0301\u4f60", max_size=40))
+)
+def test_slow_files_are_read_as_transformers_own_qwen_tokenizer_reads_them(qwen_files, text):
+    from transformers import Qwen2Tokenizer
+
+    merges = [tuple(line.split(" ")) for line in (qwen_files / "merges.txt").read_text("utf-8").splitlines()[1:]]
+    theirs = Qwen2Tokenizer(json.loads((qwen_files / "vocab.json").read_text("utf-8")), merges)
+    assert tokenizer.load(qwen_files).encode(text) == theirs(text, add_special_tokens=False)["input_ids"]
+
+
+def test_internvls_own_tokenizer_serves_our_order_and_gets_state_tokens_for_the_released_one(qwen_files):
+    """InternVL3.5 has no <|state_start|> and <|state_end|>; Being-H adds them."""
+    words = tokenizer.load(qwen_files)
+    before = len(words)
+    Serialiser(words, FlowConfig(chunk=4), 1)
+    with pytest.raises(ValueError, match=r"needs <\|state_start\|> and <\|state_end\|>, which the tokenizer lacks"):
+        Serialiser(words, FlowConfig(chunk=4), 1, ReleaseCompat.released())
+    words.add(tokenizer.STATE)
+    words.add(tokenizer.STATE)
+    assert [words.ids[name] for name in tokenizer.STATE] == [before, before + 1]
+    assert len(words) == before + 2
+    assert not set(words.encode("<|state_start|>")) & set(words.ids.values())
+    Serialiser(words, FlowConfig(chunk=4), 1, ReleaseCompat.released())
 
 
 def test_a_tokenizer_without_the_special_tokens_is_refused(tmp_path):
@@ -133,6 +207,74 @@ def test_the_instruction_is_what_the_router_pools(serialiser, words):
     pooled = t.text_weight[0, 0].nonzero()[:, 0].tolist()
     text = {int(p): int(i) for p, i in zip(t.text_at, t.text_ids[0])}
     assert words.decode([text[p] for p in pooled]) == "open the drawer"
+
+
+class Recorded:
+    """Stands in for a tokenizer: pieces have the ids of a recorded case."""
+
+    NAMES = (tokenizer.BEGIN, tokenizer.END, tokenizer.IMAGE_START, tokenizer.IMAGE_END, *tokenizer.STATE)
+
+    def __init__(self, ids, **pieces):
+        self.ids = dict(zip(self.NAMES, ids, strict=True))
+        self.pieces = {"system\nS": "system", "user\n": "user", "assistant\n": "assistant", "\n": "line", "W": "words"}
+        self.given = pieces
+
+    def encode(self, text):
+        return self.given[self.pieces[text]]
+
+
+def released(words, views, one_pair, steps, tokens_per_view):
+    """The packed inputs of a sample in the released order."""
+    seen = Serialiser(words, FlowConfig(chunk=steps), tokens_per_view, ReleaseCompat.released(), None, "S", one_pair)
+    slots = action_slots("libero_release")
+    e = seen.acting([picture()] * views, "W", (np.zeros(200, np.float32), slots), seen.unknown(steps, slots))
+    return pack([e], full_actions=False, delimiters=False)
+
+
+@pytest.mark.parametrize("one_pair", [True, False])
+def test_the_released_order_is_the_documented_one(one_pair):
+    """<|im_start|>system..<|im_end|> <|im_start|>user, pictures, <|state_start|> state <|state_end|>, instruction
+    <|im_end|>, <|im_start|>assistant, steps; acting with one pair around all pictures, training with one around each.
+    """
+    words = Recorded(range(1, 7), system=[20, 21], user=[22], line=[10], words=[30, 31, 32], assistant=[23])
+    t = released(words, 2, one_pair, 3, 2)
+    found = dict(zip(t.text_at.tolist(), t.text_ids[0].tolist(), strict=True))
+    found |= dict.fromkeys(t.image_at.tolist(), "picture") | dict.fromkeys(t.state_at.tolist(), "state")
+    found |= dict.fromkeys(t.action_at.tolist(), "step")
+    two = ["picture", "picture"]
+    seen = [3, *two, *two, 4] if one_pair else [3, *two, 4, 3, *two, 4]
+    opening = [1, 20, 21, 2, 10, 1, 22]
+    asked = [5, "state", 6, 30, 31, 32, 2, 10, 1, 23]
+    assert [found[place] for place in range(t.length)] == [*opening, *seen, *asked, "step", "step", "step"]
+    assert t.layout.position[0].tolist() == list(range(t.length))
+    assert len(t.delimiter_at) == 0
+
+
+PARITY = Path("/work/shared/parity/being_h")
+
+
+@pytest.mark.skipif(not PARITY.is_dir(), reason="the recorded cases are not here")
+@pytest.mark.parametrize("name", ["infer_nompg", "train_fm_nompg"])
+def test_the_released_order_is_that_of_the_recorded_inputs(name):
+    """All but the last token: the closing <|im_end|>, which nothing sees and nothing scores."""
+    case = cases.read(PARITY, name)
+    size = int(case.lists["sample_lens"][0])
+    at, ids = case.tensors["in.packed_text_indexes"], case.tensors["in.packed_text_ids"]
+    ids, at = ids[at < size].tolist(), at[at < size].tolist()
+    begins = [i for i, number in enumerate(ids) if number == 1]
+    close = ids.index(8)
+    pieces = {
+        "system": ids[1 : begins[1] - 2], "user": ids[begins[1] + 1 : ids.index(4)], "line": [3],
+        "words": ids[close + 2 : begins[2] - 2], "assistant": ids[begins[2] + 1 : -1],
+    }  # fmt: skip
+    t = released(Recorded((1, 2, 4, 5, 8, 9), **pieces), 2, name == "infer_nompg", 8, 4)
+    assert t.length == size - 1
+    assert t.text_at.tolist() == at[:-1]
+    assert t.text_ids[0].tolist() == ids[:-1]
+    for places, recorded in ((t.image_at, "vit_token"), (t.state_at, "state"), (t.action_at, "action")):
+        kept = case.tensors[f"in.packed_{recorded}_indexes"]
+        assert places.tolist() == kept[kept < size].tolist()
+    assert torch.equal(t.layout.position[0], case.tensors["in.packed_position_ids"][: size - 1])
 
 
 def test_rows_of_different_form_are_refused(serialiser):

@@ -2,10 +2,12 @@
 
 The question is pictures, words, state and, for a continuation, the clean steps before; the answer is action steps
 (and motion tokens of the same steps) or text. In questions that are answered by actions the state and the clean
-steps come last, after
-the words: they and the answer are then one suffix of the action expert, and what comes before can be cached. A
-    description
-keeps the order of its template, because its answer is text.
+steps come last, after the words: they and the answer are then one suffix of the action expert, and what comes before
+can be cached. A description keeps the order of its template, because its answer is text.
+
+With ``compat.bare_actions`` a sample has the released order: pictures, the state between two text tokens, words, action
+steps without tokens around them. The release closes it with <|im_end|>, which nothing sees and nothing scores; it is
+left out.
 
 Whatever is random about a sample (crop, noise, flow time, delay, masked tokens) is drawn here, from its own generator.
 """
@@ -52,6 +54,14 @@ class Serialiser:
     system: str = SYSTEM
     one_pair: bool = False
 
+    def __post_init__(self) -> None:
+        missing = [name for name in tk.STATE if name not in self.tokenizer.ids]
+        if self.compat.bare_actions and missing:
+            raise ValueError(
+                f"the released order of a sample (compat.bare_actions) needs {' and '.join(missing)}, which the "
+                "tokenizer lacks; is it Being-H0.5's? InternVL3.5's gets them by add(STATE)"
+            )
+
     def control(self, *names: str) -> list[int]:
         return [self.tokenizer.ids[name] for name in names]
 
@@ -78,6 +88,12 @@ class Serialiser:
             return [start, *seen, end]
         return [part for one in seen for part in (start, one, end)]
 
+    def state(self, values: np.ndarray, slots: np.ndarray) -> list[Segment]:
+        """The state; as released between two tokens of the text, else the action expert has its own (collate)."""
+        if not self.compat.bare_actions:
+            return [State(values, slots)]
+        return [Text(self.control(tk.STATE_START)), State(values, slots), Text(self.control(tk.STATE_END))]
+
     def words(self, question: str) -> str:
         """The words of a rendered question."""
         for name in PLACEHOLDERS:
@@ -102,9 +118,9 @@ class Serialiser:
         words = Text(self.tokenizer.encode(self.words(question)), instruction=True)
         given: list[Segment] = [self.opening(), *self.vision(pictures)]
         if self.compat.bare_actions:  # as released: the state stands before the words
-            segments = [*given, State(*state), words, self.header()]
+            segments = [*given, *self.state(*state), words, self.header()]
         else:
-            segments = [*given, words, self.header(), State(*state)]
+            segments = [*given, words, self.header(), *self.state(*state)]
         if history is not None:
             segments.append(context_steps(history.values, targets[0].slots, history.known))
         segments += targets
@@ -125,7 +141,7 @@ class Serialiser:
     ) -> Example:
         """Motion description: pictures at both ends, state and clean steps, words; then a sentence."""
         steps = context_steps(trace.values, slots, trace.known)
-        segments: list[Segment] = [self.opening(), *self.vision(pictures), State(*state), steps]
+        segments: list[Segment] = [self.opening(), *self.vision(pictures), *self.state(*state), steps]
         return Example([*segments, *self._answer(question, answer)], name, embodiment)
 
     def talking(self, turns: Sequence[tuple[str, str]], pictures: Sequence[Tensor], name: str = "") -> Example:
