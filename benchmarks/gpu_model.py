@@ -8,9 +8,9 @@ graphed, and the last with int8 weights; K = 4 and 10, with and without one refi
 host side (mask, copies), ``prefix`` and ``flow`` the two parts on the device; ``prepared`` the seconds of compiling and
 capturing. Goal: at most 8 ms at K = 4 without refinement on an H200.
 
-Training, bfloat16 weights and AdamW on one device, packed rows of 7,680 tokens (two views, three of four samples; the
-others text): forward, backward and update with FlexAttention and with SDPA, with and without recomputation. MFU as
-``training/flops.py`` counts it. Goal: 45 %.
+Training, whole steps of the training loop on one device: DeepSpeed in bfloat16 at ZeRO stage 2, slot adapters beside
+it, packed rows of 7,680 tokens (two views, three of four samples; the others text), with FlexAttention and with SDPA,
+with and without recomputation. MFU as ``training/flops.py`` counts it. Goal: 45 %.
 
 Attention alone: one layer's queries of such a row, forward and backward. Every line says what ran; a case that fails is
 a line with its reason, and the exit code is then 1.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -38,7 +39,15 @@ from beingh05_model.network.presets import preset
 from beingh05_model.network.tokens import Tokens
 from beingh05_model.sequence.collate import length, pack
 from beingh05_model.sequence.segments import Example, Text
+from beingh05_model.training import figures
+from beingh05_model.training.adapters import AdapterOptimiser, take_out
+from beingh05_model.training.balance import Balance
+from beingh05_model.training.engine import process_group, start_engine
 from beingh05_model.training.flops import Flops, peak_tflops
+from beingh05_model.training.loader import PackedRow
+from beingh05_model.training.loop import Run
+from beingh05_model.training.rows import StreamState
+from beingh05_model.training.settings import TrainSettings
 from made_up import acting, machine, median_ms, question
 
 GOAL_MS, GOAL_MFU = 8.0, 0.45
@@ -130,8 +139,8 @@ def _chunk(
 # ---- training ---------------------------------------------------------------------------------------------------
 
 
-def packed(bench: Bench) -> tuple[Tokens, int]:
-    """A full row of samples, and how many."""
+def packed(bench: Bench) -> PackedRow:
+    """A full row of samples."""
     total, config = (1024 if bench.dry else bench.a.tokens), bench.config
     delimiters = not config.compat.bare_actions
     made: list[Example] = []
@@ -144,42 +153,51 @@ def packed(bench: Bench) -> tuple[Tokens, int]:
             one = acting(config, 2, 60, seed, robot)
         size = length(one, delimiters)
         if used + size > total:
-            return pack(made, total, full_actions=not config.compat.causal_actions, delimiters=delimiters), len(made)
+            t = pack(made, total, full_actions=not config.compat.causal_actions, delimiters=delimiters)
+            return PackedRow(t, 0, StreamState(), used, [e.embodiment for e in made])
         made.append(one)
         used, seed = used + size, seed + 1
 
 
 def training(bench: Bench) -> None:
-    t, samples = packed(bench)
-    t = t.to(bench.device)
-    model = bench.model().train()
-    for backend in ("flex", "sdpa"):
-        for recompute in (False, True):
-            line = {"part": "training", "attention": backend, "recompute": recompute, "samples": samples}
-            bench.case(line, lambda b=backend, r=recompute: _step(bench, model, t, samples, b, r))
-            model.zero_grad(set_to_none=True)
+    row = packed(bench)
+    with process_group():
+        run = _run(bench)
+        for backend in ("flex", "sdpa"):
+            for recompute in (False, True):
+                line = {"part": "training", "attention": backend, "recompute": recompute, "samples": row.samples}
+                bench.case(line, lambda b=backend, r=recompute: _steps(bench, run, row, b, r))
 
 
-def _step(bench: Bench, model: BeingH, t: Tokens, samples: int, backend: str, recompute: bool) -> Line:
-    model.backbone.backend, model.backbone.recompute = backend, recompute
-    out: Line = {}
+def _run(bench: Bench) -> Run:
+    """A run as ``training/loop.py`` sets it up: a model on the host, its adapters taken out, an engine around it."""
+    settings = TrainSettings.model_validate({
+        "model": bench.config, "data": {"recipe": "made up", "chunk": {"steps": bench.config.flow.chunk}},
+        "output": "none", "steps": 1, "precision": "fp32" if bench.dry else "bf16", "stage": 2,
+    })  # fmt: skip
+    torch.manual_seed(0)
+    model = BeingH(bench.config)
+    taken = take_out(model)
+    engine = start_engine(settings, model, accumulate=1)
+    adapters = None if taken is None else AdapterOptimiser(taken, settings.optimiser, engine.device)
+    layers = list(range(bench.config.mof_first_layer, bench.config.backbone.layers))
+    interval = figures.Interval(layers, None)
+    return Run(settings, engine, adapters, Balance(model, engine.device), interval, Flops(bench.config, model))
+
+
+def _steps(bench: Bench, run: Run, row: PackedRow, backend: str, recompute: bool) -> Line:
+    backbone, t = run.engine.module.backbone, row.content
+    backbone.backend, backbone.recompute = backend, recompute
     if bench.dry and backend == "flex":
         with torch.no_grad():
-            out = {"forward_ms": bench.ms(lambda: model(t), 1), "note": "FlexAttention has no backward on a CPU"}
-        return out
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-5, fused=True)
-
-    def step() -> None:
-        losses = model(t)
-        (losses.text + losses.flow + 0.1 * losses.motion + losses.routing).backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
-    ms = bench.ms(step, min(bench.a.repeats, 10))
-    flops = Flops(bench.config, model).row(t)
+            ms = bench.ms(lambda: run.engine.module(t), 1)
+        return {"forward_ms": ms, "note": "FlexAttention has no backward on a CPU"}
+    rows = itertools.repeat(row)
+    ms = bench.ms(lambda: run.step(rows, {}, 0, 1e-5), min(bench.a.repeats, 10))
+    flops = run.flops.row(t)
     peak = peak_tflops(None, "bf16")
-    out = {"ms": ms, "samples_per_s": round(1e3 * samples / ms, 2), "tokens_per_s": round(1e3 * t.length / ms)}
-    out["tflops"] = round(flops / ms / 1e9, 3)
+    out: Line = {"ms": ms, "samples_per_s": round(1e3 * row.samples / ms, 2)}
+    out |= {"tokens_per_s": round(1e3 * t.length / ms), "tflops": round(flops / ms / 1e9, 3)}
     if peak is not None:
         out["mfu"] = round(flops / (ms / 1e3) / (peak * 1e12), 4)
     return out
@@ -189,7 +207,7 @@ def _step(bench: Bench, model: BeingH, t: Tokens, samples: int, backend: str, re
 
 
 def attention(bench: Bench) -> None:
-    t, _ = packed(bench)
+    t = packed(bench).content
     b = bench.config.backbone
     layout = t.layout.to(bench.device)
     shapes = ((b.heads, t.length), (b.kv_heads, t.length), (b.kv_heads, t.length))
