@@ -1,5 +1,7 @@
 """The command line: estimates that agree with published figures, and refusals in one sentence."""
 
+import re
+
 import pytest
 
 from beingh05_model import cli
@@ -44,7 +46,11 @@ def test_hours_follow_samples_and_utilisation():
 def test_estimate_prints_sizes_memory_and_devices(capsys):
     assert cli.main(["estimate", "being-h0.5-2b"]) == 0
     said = capsys.readouterr().out
-    for words in ("3222.4 M parameters", "2826.1 M active", "ZeRO 3", "Orin NX"):
+    total, active = (
+        float(number) for number in re.search(r": ([\d.]+) M parameters, ([\d.]+) M active", said).groups()
+    )
+    assert (total, active) == pytest.approx((3222.5, 2826.2), abs=0.2)
+    for words in ("ZeRO 3", "Orin NX", "activations of a row of 7680 tokens", "with recomputation"):
         assert words in said
 
 

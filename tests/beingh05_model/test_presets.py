@@ -1,12 +1,20 @@
 """Training presets: each is a whole run, and the cost of the pre-training is arithmetic."""
 
 import pytest
+import torch
 import yaml
 
 from beingh05_model import cli
 from beingh05_model.commands.overrides import overrides
-from beingh05_model.training import budget, presets
+from beingh05_model.network.config import MofConfig
+from beingh05_model.network.model import BeingH
+from beingh05_model.network.presets import tiny
+from beingh05_model.sequence import tokenizer
+from beingh05_model.sequence.collate import pack
+from beingh05_model.training import budget, checkpoint, estimate, presets
+from beingh05_model.training.run import prepare
 from beingh05_model.training.settings import TrainSettings, over
+from helpers.models import build, example
 from unihand_data.config import SettingsError, load_settings
 
 #: Tables 6 and 7
@@ -78,10 +86,86 @@ def test_pre_training_costs_a_thousand_gpu_hours_by_hand():
     assert worked_out.tokens == pytest.approx(120e9, rel=0.001)
 
 
+@pytest.mark.parametrize(("name", "ranks"), [("specialist", 4), ("generalist", 4), ("few-shot", 4), ("pretrain", 8)])
+def test_a_rank_fits_into_its_device_with_a_fifth_to_spare(name, ranks):
+    run = presets.alone(name)
+    assert run.model.attention == "flex"
+    device = estimate.DEVICES[run.budget.device]
+    assert sum(budget.memory(run, run.budget, ranks)) < 0.8e9 * device.memory_gb
+    # alone on a device a run has to recompute
+    assert sum(budget.memory(run, run.budget, 1)) > 1e9 * device.memory_gb
+    assert sum(budget.memory(run.model_copy(update={"recompute": True}), run.budget, 1)) < 0.8e9 * device.memory_gb
+
+
+def saved_bytes(model, tokens):
+    """Bytes of what a forward pass keeps for the backward pass, parameters left out."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes(), tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(tokens)
+    return sum(size for size, _ in kept.values())
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("parts", [{}, {"mof": MofConfig()}, {"attention": "sdpa"}])
+def test_activations_are_those_that_a_forward_pass_keeps(size, parts):
+    config = tiny(vocab=64, image_size=28, **{"attention": "documents", **parts})
+    config = config.model_copy(update={"vision": config.vision.model_copy(update={"stem": "patch"})})
+    model = build(config).to({2: torch.bfloat16, 4: torch.float32}[size])
+    tokens = pack([example(seed=seed, steps=16, instruction=range(40)) for seed in range(6)])
+    und = len(tokens.text_at) + len(tokens.image_at)
+    row = estimate.Row(und, tokens.length - und, 6)
+    # what is counted out (heads, pictures, masks of documents) is most of the difference
+    whole, inputs = estimate.activation_bytes(config, row, size=size), saved_bytes(model, tokens)
+    assert whole == pytest.approx(inputs, rel=0.12)
+    assert whole < inputs
+    model.backbone.recompute = model.vision.recompute = True
+    again = saved_bytes(model, tokens)
+    least = estimate.activation_bytes(config, row, True, size) - whole / config.backbone.layers
+    assert least < again < inputs / 3
+
+
+def test_pictures_learn_the_same_with_recomputation():
+    model = build(tiny(vocab=64, image_size=28))
+    tokens = pack([example(seed=1)])
+    found = []
+    for again in (False, True):
+        model.vision.recompute = model.backbone.recompute = again
+        model.zero_grad()
+        model(tokens).flow.backward()
+        found.append(model.vision.layers[0].fc1.weight.grad.clone())
+    assert found[0].any()
+    assert torch.equal(*found)
+
+
+def test_flex_needs_a_gpu_to_learn_and_no_kernel_is_kept_to_act(tmp_path):
+    run = TrainSettings.model_validate(over(presets.OWN, {**TINY, "model": {"preset": "tiny", "attention": "flex"}}))
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"model\.attention is flex.*documents does on a CPU"):
+            prepare(run)
+    model = BeingH(run.model)
+    checkpoint.save(tmp_path, run.model, model.state_dict(), tokenizer.small(["a cup"]), {})
+    loaded = checkpoint.load(tmp_path).model
+    assert (loaded.config.attention, loaded.backbone.backend) == ("flex", "sdpa")
+
+
 def test_the_cost_is_printed(capsys):
     assert cli.main(["estimate", "--preset", "pretrain"]) == 0
     said = capsys.readouterr().out
-    for words in ("120.0 B tokens", "400.6 M samples", "1000 GPU-hours on H100", "MFU of 36.4%"):
+    for words in (
+        "120.0 B tokens",
+        "400.6 M samples",
+        "1000 GPU-hours on H100",
+        "MFU of 36.4%",
+        "36.2 GB of activations",
+    ):
         assert words in said
 
 

@@ -31,7 +31,7 @@ def run(chosen: argparse.Namespace) -> int:
         from beingh05_model.training.loop import train
 
         if dist.get_rank() == 0:
-            print("\n".join(budget.lines(settings)), flush=True)
+            print("\n".join([budget.size(settings.model), *budget.lines(settings)]), flush=True)
         made = prepare(settings)
         done = train(settings, made.model, made.source, made.tokenizer, made.about, resume=chosen.command == "resume")
     print(f"done at step {done.step}: {settings.output}")

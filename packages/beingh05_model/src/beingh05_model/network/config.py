@@ -183,7 +183,7 @@ class ModelConfig(Settings):
     motion_tokens: MotionTokenConfig | None = None
     adapters: bool = False  # embodiment-specific adaptation, eq. 12
     physical_scale: bool = True  # fixed scales per slot kind (scale.py); off: raw magnitudes against unit noise
-    attention: Literal["sdpa", "flex", "documents"] = "sdpa"  # documents: packed rows on a CPU
+    attention: Literal["sdpa", "flex", "documents"] = "sdpa"  # packed rows: flex on a GPU, documents on a CPU
     compat: ReleaseCompat = ReleaseCompat()
 
     @model_validator(mode="after")

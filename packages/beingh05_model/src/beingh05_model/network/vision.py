@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from beingh05_model.network.config import VisionConfig
 
@@ -69,6 +70,7 @@ class Vision(nn.Module):
         else:
             self.patch = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
         self.layers = nn.ModuleList(VitLayer(config) for _ in range(config.layers))
+        self.recompute = False  # gradient checkpointing, per layer
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[V, 1 + P, D]: the class token, then patches row by row."""
@@ -80,7 +82,7 @@ class Vision(nn.Module):
         patches = self.patch(pixels).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_token.expand(len(pixels), -1, -1), patches], dim=1) + self.position
         for layer in self.layers:
-            x = layer(x)
+            x = checkpoint(layer, x, use_reentrant=False) if self.recompute and torch.is_grad_enabled() else layer(x)
         return x
 
 

@@ -83,6 +83,8 @@ def load(directory: str | Path, dtype: torch.dtype = torch.float32) -> Checkpoin
     model = BeingH(ModelConfig.model_validate(about["model"]))
     if about.get("weights") == INT8:
         to_int8(model, empty=True)
+    if model.backbone.backend == "flex":  # of packed rows: compiled for a length, and questions have every length
+        model.backbone.backend = "sdpa"
     tensors = load_file(directory / "model.safetensors")
     missing, unknown = model.load_state_dict(tensors, strict=False)
     if missing or unknown:

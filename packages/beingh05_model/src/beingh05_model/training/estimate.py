@@ -89,10 +89,70 @@ def least_chunk_seconds(
 
 def training_bytes_per_rank(config: ModelConfig, ranks: int, stage: int) -> float:
     """Weights, gradients and Adam's state (2 + 2 + 12 bytes a parameter in bf16 with float32 masters), without
-    activations: ZeRO 1 divides the state, 2 the gradients too, 3 the weights too."""
+    activations (:func:`activation_bytes`): ZeRO 1 divides the state, 2 the gradients too, 3 the weights too."""
     n = count(config).total
     divide = {0: (1, 1, 1), 1: (1, 1, ranks), 2: (1, ranks, ranks), 3: (ranks, ranks, ranks)}[stage]
     return n * (2 / divide[0] + 2 / divide[1] + 12 / divide[2])
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a packed row of training holds: tokens of either expert, and pictures."""
+
+    und: float
+    act: float
+    views: float
+
+    @classmethod
+    def of(cls, config: ModelConfig, tokens: float, views: float, words: float) -> Row:
+        """A full row of average samples of motion generation."""
+        und = views * (config.vision.tokens + 2) + words
+        act = 1 + config.flow.chunk + (0 if config.compat.bare_actions else 4)
+        samples = tokens / (und + act)
+        return cls(samples * und, samples * act, samples * views)
+
+
+def activation_bytes(config: ModelConfig, row: Row, recompute: bool = False, size: int = 2) -> float:
+    """What one row leaves in memory between forward and backward, where everything learns.
+
+    ``size``: bytes of a weight, b; D width, F feed-forward, I and K width of all queries and of all keys. A token in a
+    layer of an expert leaves
+
+        two norms                    2 (4 + 2b) D    float32 input, its normalised form, input of the matrices
+        norms of queries and keys    (4 + b) (I + K)
+        attention                    b (4I + 4K)     q, k, v by expert and merged, mixed values merged and by expert;
+                                                     dense attention (sdpa) in addition its mask, b for each pair of
+                                                     a row's tokens
+        feed-forward                 4bF             routed: of the experts chosen, and 2bD for each of them
+
+    a patch in a layer of the vision tower 11bD + 2bF, a token in the connector b (8 D_vision + 2 D_und). With
+    recomputation a layer leaves its input, bD, and the largest layer is held once.
+
+    Not counted: heads and gate, the text head (10 bytes a supervised word and entry of the vocabulary), buffers of
+    kernels and of communication, fragments.
+    """
+    b, v, mof = config.backbone, config.vision, config.mof
+    inner, kv = b.heads * b.head_dim, b.kv_heads * b.head_dim
+    shared = (4 + size) * (inner + kv) + size * (4 * inner + 4 * kv)
+    mask = size * (row.und + row.act) ** 2 if config.attention == "sdpa" else 0.0
+
+    def expert(width: int, ffn: float, copies: float = 0.0) -> float:
+        return 2 * (4 + 2 * size) * width + shared + 4 * size * ffn + 2 * size * copies * width
+
+    und = row.und * expert(b.und.width, b.und.ffn)
+    dense = und + row.act * expert(b.act.width, b.act.ffn) + mask
+    routed = dense
+    if mof is not None:
+        narrow = mof.ffn or max(1, b.act.ffn // mof.top_k)
+        routed = und + row.act * expert(b.act.width, mof.top_k * narrow, mof.top_k) + mask
+    patches = row.views * (v.grid**2 + 1)
+    tower = patches * size * (11 * v.width + 2 * v.ffn)
+    connector = row.views * v.tokens * size * (8 * v.width + 2 * b.und.width)
+    if not recompute:
+        lower = config.mof_first_layer
+        return lower * dense + (b.layers - lower) * routed + v.layers * tower + connector
+    inputs = b.layers * (row.und * b.und.width + row.act * b.act.width) + v.layers * patches * v.width
+    return size * inputs + max(dense, routed, tower) + connector
 
 
 def training_flops_per_sample(config: ModelConfig, views: float, words: float, recompute: bool = False) -> float:

@@ -60,7 +60,7 @@ def train(
     if settings.lora is not None:
         lora.attach(model, settings.lora, settings.seed)
     freeze(model, settings)
-    model.backbone.recompute = settings.recompute
+    model.backbone.recompute = model.vision.recompute = settings.recompute
     state = saving.newest(settings) if resume else None
     taken = take_out(model)
     if state is not None:

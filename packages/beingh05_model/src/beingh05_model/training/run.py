@@ -41,13 +41,21 @@ def prepare(settings: TrainSettings) -> Prepared:
 
     The tokenizer is ``settings.tokenizer`` (a directory), else that of ``settings.start``, else a small one learned
     from the question templates and the recipe's sentences, which must fit into the model's vocabulary.
+    Where a run follows the released order of a sample, special tokens that InternVL's tokenizer lacks are added to it;
+    their embeddings begin as the rows that InternVL's tables have past its tokens, as in the release.
 
     Raises:
-        ValueError: the tokenizer has more tokens than the model, the motion tokenizer is not the model's, or ``start``
-            is no checkpoint.
+        ValueError: the attention kernel cannot learn on this machine, the tokenizer has more tokens than the model,
+            the motion tokenizer is not the model's, or ``start`` is no checkpoint.
     """
+    if settings.model.attention == "flex" and not torch.cuda.is_available():
+        raise ValueError(
+            "model.attention is flex, which learns on a GPU alone and there is none; documents does on a CPU"
+        )
     motion = motion_tokens.for_run(settings.motion_tokenizer, settings.model.motion_tokens, settings.data.chunk)
     words = _tokenizer(settings)
+    if settings.model.compat.bare_actions:
+        words.add(tk.STATE)
     if len(words) > settings.model.backbone.vocab:
         raise ValueError(
             f"the tokenizer has {len(words)} tokens and model.backbone.vocab is {settings.model.backbone.vocab}"
