@@ -35,7 +35,6 @@ def model(**parts):
         (model(mpg={"strength": 0, "temperature": 2.0}), r"mpg\.temperature has no effect: a gate of strength 0"),
         ({"data": {"blind": True, "images": {"brightness": 0.5}}}, r"data\.images has no effect: a blind run"),
         ({"data": {"blind": True, "views": 1}}, r"data\.views has no effect: a blind run"),
-        ({"data": {"fastest_source_hz": 50.0}}, r"data\.fastest_source_hz has no effect: without data\.chunk\.rate_hz"),
         ({"optimiser": {"warmup": 11}}, r"optimiser\.warmup is 11 of 10 steps"),
         ({"start_drops": ["motion_tokens"]}, "start_drops has no effect"),
         ({"start": "s", "start_drops": ["motion_tokens"]}, "start_drops names motion_tokens, which the model has"),

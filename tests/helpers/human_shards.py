@@ -94,10 +94,10 @@ def samples(row: EpisodeRow) -> list[SampleRow]:
     ]  # fmt: skip
 
 
-def recipe(folder: Path, episodes: list[EpisodeRow], media: list[MediaRow]) -> str:
-    """Commit the episodes and build a recipe of them."""
+def recipe(folder: Path, episodes: list[EpisodeRow], media: list[MediaRow], of=samples) -> str:
+    """Commit the episodes and build a recipe of them; ``of``: the samples of an episode."""
     shards, out = folder / "shards", folder / "recipe"
-    staging.write_part(shards / "staging", episodes, media, [s for e in episodes for s in samples(e)])
+    staging.write_part(shards / "staging", episodes, media, [s for e in episodes for s in of(e)])
     writer.commit(shards / "staging", shards, content_hash="h", config={}, run_id="r", clean=True)
     settings = RecipeSettings(duplicates={"recordings": False, "near_distance": None})
     out.mkdir()

@@ -67,7 +67,7 @@ class HandStream:
                 if self._empty > self.reader.one_pass:
                     raise ValueError(
                         f"{self.settings.recipe}: no hand is known for {self.settings.tokenizer.chunk.steps} steps "
-                        "of a chunk, so there is nothing to learn motion tokens from"
+                        "of a chunk at the tokenizer's rate, so there is nothing to learn motion tokens from"
                     )
                 self.place.position, self.place.taken, self._block = self.place.position + self.settings.read, 0, None
         return found
@@ -104,7 +104,10 @@ def chunk_of(window: Window, settings: TokenTrainSettings) -> Chunk:
 
 
 def hands(window: Window, settings: TokenTrainSettings) -> list[Hand]:
-    """The hands of a window of which at least one part is known throughout."""
+    """The hands of a window of which at least one part is known throughout. A source whose steps do not last as long as
+    the tokenizer's (:meth:`ChunkSettings.on_rate`) has none, as in a run."""
+    if not settings.tokenizer.chunk.on_rate(window.rate_hz):
+        return []
     found = dict(zip(layout.BLOCKS, layout.blocks(chunk_of(window, settings), settings.tokenizer.chunk), strict=True))
     each = [Hand({part: found[side, part] for part in PARTS}) for side in SIDES]
     return [hand for hand in each if any(values is not None for values in hand.parts.values())]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from unihand_data.config import Settings
 from unihand_data.space import GROUPS, N_SLOTS, rotations
@@ -23,25 +24,40 @@ EEF = (
 WRISTS = np.array([slot for groups in EEF for group in groups for slot in GROUPS[group].slots])
 
 
+#: a clip's rate is measured: 29.97 Hz counts as 30
+RATE_TOLERANCE = 0.01
+
+
 class ChunkSettings(Settings):
     """How a chunk is cut.
 
-    ``rate_hz``: steps are merged until at most this many a second are left (None keeps the source's own rate).
+    ``rate_hz``: the fewest whole source steps are merged that leave at most this many a second (None keeps the source's
+    own rate). Displacements are composed and never divided, so a source whose rate is no multiple of it has slower
+    steps (50 Hz at 20: three make a step of 60 ms), and a slower source its own: :meth:`step_s` is what a step lasts.
     ``human_frame``: human wrists in the world of the row, or in the camera at the start of the chunk; rows with known
     wrists and an unknown pose of the camera are then refused.
     """
 
-    steps: int = 16
-    rate_hz: float | None = None
+    steps: int = Field(default=16, ge=1)
+    rate_hz: float | None = Field(default=None, gt=0)
     human_frame: Literal["world", "camera"] = "world"
 
     def merge(self, source_hz: float) -> int:
         """Source steps that become one step of the chunk."""
-        return 1 if self.rate_hz is None else max(1, round(source_hz / self.rate_hz))
+        return 1 if self.rate_hz is None else max(1, math.ceil(source_hz / (self.rate_hz * (1 + RATE_TOLERANCE))))
 
-    def source_steps(self, fastest_hz: float) -> int:
-        """Source steps of a chunk where a source has at most ``fastest_hz`` a second."""
-        return self.steps * (1 if self.rate_hz is None else max(1, math.ceil(fastest_hz / self.rate_hz)))
+    def step_s(self, source_hz: float) -> float:
+        """Seconds of one step of the chunk."""
+        return self.merge(source_hz) / source_hz
+
+    def on_rate(self, source_hz: float) -> bool:
+        """Whether the steps of such a source last 1 / ``rate_hz``; always without a rate."""
+        wanted = self.rate_hz
+        return wanted is None or abs(1 / (self.step_s(source_hz) * wanted) - 1) <= RATE_TOLERANCE
+
+    def source_steps(self, source_hz: float) -> int:
+        """Source steps of a chunk of a source with so many a second; more for a faster one."""
+        return self.steps * self.merge(source_hz)
 
     def frame(self, domain: str, pose: np.ndarray | None, who: str) -> Frame | None:
         """Axes that wrists of a window are given in; None is the world of the row, which robots always keep.

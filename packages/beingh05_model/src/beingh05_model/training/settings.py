@@ -21,7 +21,9 @@ class DataSettings(Settings):
 
     ``views``: at most this many pictures of a time, in the order of the row. ``blind``: pictures are left out.
     ``delay``: committed prefixes are drawn (eq. 17); off for open-loop robots.
-    ``fastest_source_hz``: so many source steps a second are read for a chunk of merged steps.
+    ``stride``: chunks begin at every n-th frame of a row (of those that the recipe lists); conversations, descriptions
+    and the shares of the recipe are not changed by it. ``history``: clean steps of the chunk's rate that a continuation
+    is given, and how far back its earlier picture lies; None is as many as the chunk has.
     ``draws``: so many flow times and noises of a chunk are trained on at once, on one reading of its question.
     ``workers``: processes of each rank that read ahead; 0 reads in the training process. ``ahead``: packed rows that
     each of them prepares. The samples do not depend on either.
@@ -34,7 +36,8 @@ class DataSettings(Settings):
     views: int = Field(default=3, ge=1)
     blind: bool = False
     delay: DelaySettings | None = None
-    fastest_source_hz: float = Field(default=100.0, gt=0)
+    stride: int = Field(default=1, ge=1)
+    history: int | None = Field(default=None, ge=1)
     draws: int = Field(default=1, ge=1)
     workers: int = Field(default=0, ge=0)
     ahead: int = Field(default=2, ge=1)
@@ -45,9 +48,6 @@ class DataSettings(Settings):
     def _used(self) -> DataSettings:
         if self.blind:
             refuse_idle(self, ("images", "views"), "data.", "a blind run (data.blind) has no pictures")
-        if self.chunk.rate_hz is None:
-            why = "without data.chunk.rate_hz a chunk has the source's own steps"
-            refuse_idle(self, ("fastest_source_hz",), "data.", why)
         return self
 
 

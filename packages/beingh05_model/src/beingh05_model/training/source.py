@@ -16,7 +16,7 @@ from beingh05_model.sequence.segments import Example
 from beingh05_model.sequence.serialise import Serialiser
 from beingh05_model.training.settings import DataSettings
 from unihand_data.language.templates import render
-from unihand_data.recipe.reader import Drawn, RecipeReader, Talk
+from unihand_data.recipe.reader import MOVING, Drawn, RecipeReader, Talk
 from unihand_data.shards.window import Window
 from unihand_data.space import Embodiment, load_embodiment
 
@@ -33,6 +33,9 @@ class Source:
     Args:
         edge: Side of the model's pictures.
         places: Where a shard directory lies now, by the path that the recipe names.
+
+    Raises:
+        ValueError: ``stride`` or ``history`` where the recipe has no samples that they change.
     """
 
     def __init__(
@@ -51,7 +54,11 @@ class Source:
             cache_episodes=settings.cached_episodes,
             open_media=settings.open_videos,
         )
-        self._horizon = settings.chunk.source_steps(settings.fastest_source_hz)
+        tasks = {str(stratum["task"]) for stratum in self.reader.recipe["strata"]}
+        if settings.history is not None and "motion_continuation" not in tasks:
+            raise ValueError(f"data.history has no effect: {settings.recipe} has no motion continuation")
+        if settings.stride > 1 and not tasks & set(MOVING):
+            raise ValueError(f"data.stride has no effect: {settings.recipe} has no motion")
         self._views = () if settings.blind else settings.views
         self._camera = settings.chunk.human_frame == "camera"
 
@@ -61,8 +68,20 @@ class Source:
 
     def examples(self, positions: Sequence[int]) -> list[Example]:
         """What stands at these positions; rows of the shards are read in one request."""
-        found = self.reader.read(positions, horizon=self._horizon, views=self._views, camera_pose=self._camera)
+        found = self.reader.read(
+            positions,
+            horizon=self.settings.chunk.source_steps,
+            history=self._before,
+            stride=self.settings.stride,
+            views=self._views,
+            camera_pose=self._camera,
+        )
         return [self._example(drawn, one) for drawn, one in found]
+
+    def _before(self, rate_hz: float) -> int:
+        """Source steps of the clean steps that a continuation is given (h of the contract, T by default)."""
+        chunk = self.settings.chunk
+        return (self.settings.history or chunk.steps) * chunk.merge(rate_hz)
 
     def _example(self, drawn: Drawn, found: Window | Talk) -> Example:
         random = np.random.default_rng([self.seed, drawn.position])
@@ -101,21 +120,18 @@ class Source:
             trace = _at_most(window.action, window.action_mask, merge, chunk.steps)
             trace = trace if frame is None else frame.steps(trace)
             return self.serialiser.describing(pictures, window.question, window.answer, state, trace, slots, **names)
-        needed = chunk.steps * merge
-        if needed > len(window.action):
-            raise ValueError(
-                f"{window.episode_id} has {window.rate_hz:g} steps a second: set data.fastest_source_hz to that or more"
-            )
-        target_chunk = merge_steps(window.action[:needed], window.action_mask[:needed], merge)
+        target_chunk = merge_steps(window.action, window.action_mask, merge)
         history = None
         if window.task == "motion_continuation":
-            history = merge_steps(window.history[-needed:], window.history_mask[-needed:], merge)
+            history = merge_steps(window.history, window.history_mask, merge)
         if frame is not None:
             target_chunk = frame.steps(target_chunk)
             history = None if history is None else frame.steps(history)
-        delay = self.delay(robot, merge / window.rate_hz)
+        delay = self.delay(robot, chunk.step_s(window.rate_hz))
         target = [self.serialiser.target(target_chunk, slots, random, delay) for _ in range(self.settings.draws)]
-        motion = self.serialiser.motion(target_chunk, random) if robot.domain == "human" else None
+        motion = None
+        if robot.domain == "human" and chunk.on_rate(window.rate_hz):  # ids stand for motion at the tokenizer's rate
+            motion = self.serialiser.motion(target_chunk, random)
         return self.serialiser.acting(pictures, window.question, state, target, history, motion, **names)
 
     def delay(self, robot: Embodiment, step_s: float) -> DelayDistribution:

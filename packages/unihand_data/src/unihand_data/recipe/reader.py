@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,13 @@ from unihand_data.shards.reader import ShardReader
 from unihand_data.shards.rows import ConversationRow, SampleRow
 from unihand_data.shards.window import Window
 from unihand_data.shards.window_plan import Renderer
+
+#: a number of steps, or the number of them for a row with so many a second
+Steps = int | Callable[[float], int]
+#: tasks whose samples begin at every frame that the shards list; a description begins with its sentence
+MOVING = ("motion_generation", "motion_continuation")
+#: records looked at in one go for the next one of a stride
+SCAN = 1024
 
 
 @dataclass(frozen=True)
@@ -96,14 +103,25 @@ class RecipeReader:
             )
         return int(state["position"])
 
-    def draw(self, positions: Sequence[int] | np.ndarray) -> list[Drawn]:
-        """The samples at these positions; reads their records and nothing else."""
+    def draw(self, positions: Sequence[int] | np.ndarray, *, stride: int = 1) -> list[Drawn]:
+        """The samples at these positions; reads their records and nothing else.
+
+        Args:
+            stride: of the starts of motion generation and continuation only those at a multiple of so many frames are
+                drawn: where another one stands, the last of them before it in its stratum does. Shares do not change.
+
+        Raises:
+            ShardError: a stratum has no such start.
+        """
         positions = np.asarray(positions, np.int64).reshape(-1)
         draws = self.order.at(positions)
         out = []
         for position, number, at, epoch in zip(positions, draws.stratum, draws.sample, draws.epoch):
             stratum = self._strata[number]
-            record = self._stratum(int(number))[at]
+            records = self._stratum(int(number))
+            record = records[
+                at if stride == 1 or stratum["task"] not in MOVING else self._on_stride(records, at, stride)
+            ]
             sample = sample_row(record, stratum["task"], self.recipe["templates"])
             names = stratum["name"], stratum["domain"], stratum["source"]
             out.append(Drawn(int(position), *names, int(epoch), int(record["directory"]), sample))
@@ -113,9 +131,10 @@ class RecipeReader:
         self,
         positions: Sequence[int] | np.ndarray,
         *,
-        horizon: int = 16,
-        history: int | None = None,
+        horizon: Steps = 16,
+        history: Steps | None = None,
         size: int | tuple[int, int] | None = None,
+        stride: int = 1,
         **options: Any,
     ) -> list[tuple[Drawn, Window | Talk]]:
         """The samples at these positions with their numbers and pictures, in this order.
@@ -124,24 +143,46 @@ class RecipeReader:
         earlier image is the episode's first of them and the steps before it are masked.
 
         Args:
+            horizon, history: the same for all rows, or a function of a row's ``rate_hz``.
+            stride: as in :meth:`draw`.
             options: of :meth:`ShardReader.windows`.
         """
-        drawn = self.draw(positions)
+        drawn = self.draw(positions, stride=stride)
         history = horizon if history is None else history
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        rates = self._rates(drawn) if callable(horizon) or callable(history) else {}
+        groups: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
         out: dict[int, Window | Talk] = {}
         for i, d in enumerate(drawn):
             if d.sample.conversation_id:
                 out[i] = self._talk(self._reader(d.directory), d.sample.conversation_id, size)
             else:
-                back = min(history, d.sample.history_available) if d.sample.task == "motion_continuation" else 0
-                groups[d.directory, back].append(i)
-        for (directory, back), members in groups.items():
-            asked = {"history": history, **({"image_offsets": (-back, 0)} if back else {}), **options}
+                ahead, behind = (n(rates[d.sample.episode_id]) if callable(n) else n for n in (horizon, history))
+                back = min(behind, d.sample.history_available) if d.sample.task == "motion_continuation" else 0
+                groups[d.directory, ahead, behind, back].append(i)
+        for (directory, ahead, behind, back), members in groups.items():
+            asked = {"history": behind, **({"image_offsets": (-back, 0)} if back else {}), **options}
             rows = [drawn[i].sample for i in members]
-            windows = self._reader(directory).windows(rows, horizon=horizon, size=size, **asked)
+            windows = self._reader(directory).windows(rows, horizon=ahead, size=size, **asked)
             out |= zip(members, windows)
         return [(d, out[i]) for i, d in enumerate(drawn)]
+
+    def _rates(self, drawn: Sequence[Drawn]) -> dict[str, float]:
+        """Steps a second of the rows of these samples."""
+        asked: dict[int, list[str]] = defaultdict(list)
+        for d in drawn:
+            if not d.sample.conversation_id:
+                asked[d.directory].append(d.sample.episode_id)
+        found = [self._reader(directory).episodes(ids) for directory, ids in asked.items()]
+        return {name: row.rate_hz for rows in found for name, row in rows.items()}
+
+    def _on_stride(self, records: np.ndarray, at: int, stride: int) -> int:
+        """The last record up to ``at``, or else up to the end, whose start is a multiple of ``stride``."""
+        for taken in range(0, len(records), SCAN):
+            numbers = (at - taken - np.arange(min(SCAN, len(records) - taken))) % len(records)
+            found = np.flatnonzero(records[numbers]["start_frame"] % stride == 0)
+            if len(found):
+                return int(numbers[found[0]])
+        raise ShardError(f"{self.folder}: no sample of a stratum starts at a multiple of {stride} frames")
 
     def batches(
         self, batch: int, *, rank: int = 0, world: int = 1, position: int = 0, **options: Any
