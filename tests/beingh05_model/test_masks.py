@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from beingh05_model.network.attention import Layout, Mask, attend, visible
 from beingh05_model.network.model import DELIMITERS
 from beingh05_model.sequence.collate import length, pack
-from beingh05_model.sequence.segments import Action, Motion
 from helpers.models import example, talk
 
 
@@ -71,34 +68,53 @@ def test_causal_action_steps_are_a_switch():
     assert torch.equal(Mask(causal.layout).dense()[0, 0][at][:, at], torch.ones(len(at), len(at)).tril().bool())
 
 
-def random_layout(draw, tokens):
-    document = np.sort(draw.integers(0, 3, tokens))
-    segment = np.sort(draw.integers(0, 6, tokens))
-    flags = draw.random((2, 6)) < 0.5
+def random_layout(draw, tokens, documents=3, segments=6):
+    document = np.sort(draw.integers(0, documents, tokens))
+    segment = np.sort(draw.integers(0, segments, tokens))
+    flags = draw.random((2, segments)) < 0.5
     return Layout(*(torch.from_numpy(x[None]) for x in (document, segment, flags[0][segment], flags[1][segment])),
                   torch.arange(tokens)[None])  # fmt: skip
 
 
-@settings(max_examples=15)
-@given(seed=st.integers(0, 10_000))
-def test_the_block_mask_and_the_dense_mask_are_the_same_predicate(seed):
-    draw = np.random.default_rng(seed)
-    layout = random_layout(draw, 40)
-    mask = Mask(layout)
-    block = mask.block()
-    b = torch.zeros((), dtype=torch.long)
-    every = torch.tensor(
-        [[bool(block.mask_mod(b, b, torch.tensor(q), torch.tensor(k))) for k in range(40)] for q in range(40)]
-    )
-    assert torch.equal(every, mask.dense()[0, 0])
+def runs(kinds, tokens):
+    """A sparse kernel's mask written out: which queries see which keys, by the blocks it visits. And the number of
+    blocks that it skips, takes whole, and asks about token by token."""
+    queries, keys = tokens
+    height, width = kinds.BLOCK_SIZE
+    seen = torch.zeros(-(-queries // height), height, -(-keys // width), width, dtype=torch.bool)
+    zero, counts = torch.tensor(0), [seen.shape[0] * seen.shape[2], 0, 0]
+    for number, (have, which) in enumerate(
+        ((kinds.full_kv_num_blocks, kinds.full_kv_indices), (kinds.kv_num_blocks, kinds.kv_indices)), start=1
+    ):
+        for row in range(seen.shape[0]):
+            for column in which[0, 0, row, : have[0, 0, row]].tolist():
+                assert not seen[row, :, column].any()  # no block is visited twice
+                counts[number] += 1
+                counts[0] -= 1
+                q = (row * height + torch.arange(height)).clamp(max=queries - 1)[:, None]
+                k = (column * width + torch.arange(width)).clamp(max=keys - 1)[None]
+                seen[row, :, column] = True if number == 1 else kinds.mask_mod(zero, zero, q, k)
+    return seen.flatten(2).flatten(0, 1)[:queries, :keys], counts
+
+
+@pytest.mark.parametrize("start", [0, 300])
+def test_the_blocks_that_flex_attention_visits_are_the_dense_mask(start):
+    """650 keys in blocks of 128; with a start of 300 the 350 queries of a suffix."""
+    every = np.zeros(3, int)
+    for seed in range(4):
+        mask = Mask(random_layout(np.random.default_rng(seed), 650, 1 + seed % 2, 2 + seed), start)
+        seen, counts = runs(mask.block(), mask.sizes[1:])
+        assert torch.equal(seen, mask.dense()[0, 0])
+        every += counts
+    assert (every > 3).all()
 
 
 @pytest.mark.slow
 def test_flex_and_dense_attention_give_the_same_numbers():
     draw = np.random.default_rng(3)
-    layout = random_layout(draw, 48)
-    q, k, v = (torch.from_numpy(draw.normal(size=(1, h, 48, 16)).astype(np.float32)) for h in (4, 2, 2))
-    mask = Mask(layout)
+    mask = Mask(random_layout(draw, 160), 40)
+    sizes = ((4, 120), (2, 160), (2, 160))
+    q, k, v = (torch.from_numpy(draw.normal(size=(1, *size, 16)).astype(np.float32)) for size in sizes)
     torch.testing.assert_close(attend(q, k, v, mask, "flex"), attend(q, k, v, mask, "sdpa"), atol=1e-5, rtol=1e-5)
 
 
@@ -142,11 +158,17 @@ def test_every_non_text_segment_of_the_action_expert_stands_between_its_two_spec
     e = example(motion=True, history=2)
     t = pack([e])
     named = {int(p): DELIMITERS[int(n)] for p, n in zip(t.delimiter_at, t.delimiter_ids[0])}
-    first = {"state": int(t.state_at[0]), "motion": int(t.motion_at[0])}
-    for kind, place in first.items():
-        assert named[place - 1] == f"{kind}_start"
-    for segment, places in ((s, None) for s in e.segments if isinstance(s, Action | Motion)):
-        del segment, places
-    assert sorted(named.values()).count("action_start") == 2
-    assert len(named) == 8
+    inner = {"state": t.state_at, "action": t.action_at, "motion": t.motion_at}
+    wrapped = 0
+    for segment in e.segments:
+        kind = type(segment).__name__.lower()
+        if kind not in inner:
+            continue
+        places, inner[kind] = inner[kind].split([segment.length, len(inner[kind]) - segment.length])
+        assert places.tolist() == list(range(int(places[0]), int(places[-1]) + 1))
+        assert named.pop(int(places[0]) - 1) == f"{kind}_start"
+        assert named.pop(int(places[-1]) + 1) == f"{kind}_end"
+        wrapped += 1
+    assert wrapped == 4  # state, clean steps, predicted steps, motion tokens
+    assert not named
     assert t.length == length(e)

@@ -162,6 +162,15 @@ def test_planning_names_a_step_and_acts_for_it_without_looking_twice(policy):
     assert np.allclose(actions, expected[0].numpy(), atol=1e-5)
 
 
+def test_planning_asks_as_the_models_own_planning_data_asked(policy, monkeypatch):
+    asked, encode = [], policy.serialiser.tokenizer.encode
+    monkeypatch.setattr(policy.serialiser.tokenizer, "encode", lambda text: asked.append(text) or encode(text))
+    policy.plan_then_act(observation(), longest=2)
+    policy.plan_then_act(observation(), longest=2, question="current goal is: {instruction}. immediate next step?")
+    assert "What is the next step of this task? open the drawer" in asked
+    assert "current goal is: open the drawer. immediate next step?" in asked
+
+
 def test_a_blind_policy_is_given_no_picture(policy):
     blind = Policy(policy.model, policy.serialiser.tokenizer, blind=True)
     a, b = (blind.act([observation(seed=0)]) for _ in range(2))

@@ -1,5 +1,6 @@
 """From raw robot episodes to a training step: the robot job, a recipe, examples by position, losses and a chunk."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,33 @@ def test_a_training_step_and_a_chunk_come_out_of_raw_episodes(recipe, words):
     actions = Denoiser(model.eval()).run(rows(examples[:1]), lambda shape: torch.zeros(shape))
     assert actions.shape == (1, 16, 200)
     assert torch.isfinite(actions).all()
+
+
+def test_a_run_takes_internvls_own_tokenizer_and_adds_to_it_what_the_released_order_needs(recipe, tmp_path):
+    """InternVL3.5 has neither <|state_start|> nor <|state_end|>."""
+    backend = tokenizer.small(["open the drawer"]).backend
+    stored = json.loads(backend.to_str())
+    stored["added_tokens"] = [t for t in stored["added_tokens"] if t["content"] not in tokenizer.STATE]
+    for number, name in enumerate(tokenizer.STATE):
+        stored["model"]["vocab"][f"unused{number}"] = stored["model"]["vocab"].pop(name)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(stored))
+    size = len(tokenizer.load(tmp_path))
+
+    def run(vocab, **compat):
+        model = {"preset": "tiny", "backbone": {"vocab": vocab}, "compat": compat}
+        given = {"model": model, "data": {"recipe": recipe}, "output": "o", "steps": 1, "tokenizer": str(tmp_path)}
+        return prepare(TrainSettings.model_validate(given))
+
+    ours = run(size)
+    assert len(ours.tokenizer) == size
+    assert len(parts(ours.source.example(0), State)) == 1
+    released = run(size + 2, bare_actions=True)
+    assert [released.tokenizer.ids[name] for name in tokenizer.STATE] == [size, size + 1]
+    segments = released.source.example(0).segments
+    place = next(i for i, s in enumerate(segments) if isinstance(s, State))
+    assert [segments[place + side].ids for side in (-1, 1)] == [[size], [size + 1]]
+    with pytest.raises(ValueError, match=f"the tokenizer has {size + 2} tokens and model.backbone.vocab is {size}"):
+        run(size, bare_actions=True)
 
 
 def test_a_specialist_goes_on_from_a_pre_trained_model_without_a_motion_tokenizer(recipe, words, tmp_path):

@@ -26,7 +26,7 @@ from beingh05_model.sequence.serialise import SYSTEM, Serialiser
 from unihand_data.language.templates import render, templates_of
 from unihand_data.space import load_embodiment
 
-#: question before a sub-task is named
+#: question before a sub-task is named; no question template of the data has these words (docs/model.md)
 PLAN = "What is the next step of this task? {instruction}"
 
 
@@ -103,12 +103,19 @@ class Policy:
         """Directions of eq. 14 where the network would draw them itself, from a generator that nobody seeds."""
         return drawn.directions if self.model.config.compat.mpg_random_directions else None
 
-    def plan_then_act(self, observation: Observation, longest: int = 32) -> tuple[str, np.ndarray]:
-        """Name the next sub-task, then act for it. Pictures are run once: both questions begin with them."""
+    def plan_then_act(
+        self, observation: Observation, longest: int = 32, question: str = PLAN
+    ) -> tuple[str, np.ndarray]:
+        """Name the next sub-task, then act for it. Pictures are run once: both questions begin with them.
+
+        Args:
+            longest: Tokens of the sub-task's sentence.
+            question: With ``{instruction}`` in it; as the planning conversations asked that the model was trained on.
+        """
         serialiser = self.serialiser
         acting = self.example(observation, "")
         seen = self._leading(acting)
-        ask = serialiser.tokenizer.encode(PLAN.format(instruction=observation.instruction))
+        ask = serialiser.tokenizer.encode(question.format(instruction=observation.instruction))
         header = serialiser.header()
         asked = Example([*acting.segments[:seen], Text(ask, instruction=True), header])
         before = sum(s.length for s in acting.segments[:seen])
