@@ -99,7 +99,8 @@ def test_norms_biases_and_embeddings_do_not_decay():
     decaying, still = groups(model, OptimiserSettings(decay=0.1))
     ids = {id(p) for p in still["params"]}
     for name, parameter in model.named_parameters():
-        table = name in ("vision.class_token", "vision.position", "delimiters.weight", "motion_embed.weight")
+        motion = ("motion_embed.weight", "motion_place.weight")
+        table = name in ("vision.class_token", "vision.position", "delimiters.weight", *motion)
         plain = parameter.dim() < 2 or table or name in ("backbone.embed.weight",) or name.startswith("adapters.")
         assert (id(parameter) in ids) == plain, name
     assert decaying["weight_decay"] == 0.1

@@ -72,7 +72,7 @@ def test_a_released_checkpoint_starts_a_model_with_all_that_the_paper_adds(relea
     model = BeingH(config)
     new = warm_start.from_released(model, folder)
     heads = {name.partition(".")[0] for name in new}
-    assert heads == {"adapters", "backbone", "delimiters", "motion_embed", "motion_head"}
+    assert heads == {"adapters", "backbone", "delimiters", "motion_embed", "motion_head", "motion_place"}
     own, theirs = dict(model.named_parameters()), dict(given.named_parameters())
     for name in own.keys() - set(new) - {"state_encoder.fc1.weight"}:
         assert torch.equal(own[name], theirs[name]), name

@@ -28,10 +28,14 @@ from beingh05_model.network.count import on_meta
 from beingh05_model.network.model import BeingH
 
 #: first words of the names of parts that a start may lack
-NEW = ("adapters", "mpg", "motion_embed", "motion_head", "delimiters")
+NEW = ("adapters", "mpg", "motion_embed", "motion_place", "motion_head", "delimiters")
 ROWS = ("backbone.embed.weight", "text_head.weight")
 #: settings of the model by the first words of their parameters' names
-SETTING = {"motion_embed": "motion_tokens", "motion_head": "motion_tokens", "mpg": "mpg", "adapters": "adapters"}
+SETTING = {
+    **dict.fromkeys(("motion_embed", "motion_place", "motion_head"), "motion_tokens"),
+    "mpg": "mpg",
+    "adapters": "adapters",
+}
 
 
 def from_released(model: BeingH, directory: str | Path, drops: Collection[str] = ()) -> list[str]:

@@ -29,6 +29,9 @@ from beingh05_model.network.vision import Connector, Vision
 
 #: the action expert's own special tokens around state and action (paper 5.2.1)
 DELIMITERS = ("state_start", "state_end", "action_start", "action_end", "motion_start", "motion_end")
+#: spread of the places of motion tokens in a new model, where embeddings of ids have 1: from 0 they are learned late,
+#: at 1 the ids are heard late (docs/model.md, Motion tokens)
+PLACE_STD = 0.3
 
 
 @dataclass
@@ -68,10 +71,12 @@ class BeingH(nn.Module):
         self.mpg = None if config.mpg is None else Mpg(config.mpg, config.compat, act, und)
         self.adapters = SlotAdapters(act) if config.adapters else None
         if config.motion_tokens is None:
-            self.motion_embed = self.motion_head = None
+            self.motion_embed = self.motion_place = self.motion_head = None
         else:
             width = und if config.motion_tokens.expert == "und" else act
             self.motion_embed = nn.Embedding(config.motion_tokens.codebook + 1, width)  # the last one is [MASK]
+            self.motion_place = nn.Embedding(config.motion_tokens.tokens, width)
+            nn.init.normal_(self.motion_place.weight, std=PLACE_STD)
             self.motion_head = nn.Linear(width, config.motion_tokens.codebook)
         state_unit, action_unit = self.units(config)
         self.state_unit: Tensor
@@ -134,9 +139,15 @@ class BeingH(nn.Module):
         return "" if self.config.motion_tokens is None else self.config.motion_tokens.expert
 
     def embed_motion(self, t: Tokens) -> Tensor:
-        """Motion tokens, masked ones replaced by [MASK] (eq. 8)."""
+        """Motion tokens, masked ones replaced by [MASK] (eq. 8), each with the embedding of its place.
+
+        All [MASK] are one vector, and a place has ids of its own (part, group and level): without it only relative
+        positions inside attention say which ids can stand there.
+        """
         assert self.motion_embed is not None
-        return self.motion_embed(t.motion_ids.masked_fill(t.motion_masked, self.motion_embed.num_embeddings - 1))
+        assert self.motion_place is not None
+        ids = t.motion_ids.masked_fill(t.motion_masked, self.motion_embed.num_embeddings - 1)
+        return self.motion_embed(ids) + self.motion_place(t.motion_place)
 
     def encode_state(self, t: Tokens) -> Tensor:
         """State tokens [B, P, D]; slots without a value are zero (eq. 1)."""

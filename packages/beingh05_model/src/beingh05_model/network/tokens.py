@@ -35,6 +35,7 @@ class Tokens:
         time: [B, T] flow time of each step: 1 for context and committed prefix (eq. 18).
         noise: [B, T, S] unit normal.
         motion_ids: [B, Z] true motion tokens; ``motion_masked`` bool: replaced by the mask token and scored (eq. 8).
+        motion_place: [B, Z] place of each among those of a chunk (what it stands for, by ``motion_tokens.layout``).
         motion_sample, motion_at: as for actions.
         label_at: [Q] places whose prediction is scored, ``label_ids`` [B, Q] the token that follows; -100 scores
             nothing.
@@ -64,6 +65,7 @@ class Tokens:
     action_at: Tensor
     motion_ids: Tensor
     motion_masked: Tensor
+    motion_place: Tensor
     motion_sample: Tensor
     motion_at: Tensor
     label_at: Tensor
@@ -104,6 +106,6 @@ def empty(layout: Layout, slots: int = 200) -> Tokens:
         layout=layout, text_ids=ids, text_at=at, pixels=none(3, 0, 0), image_at=at, delimiter_ids=ids, delimiter_at=at,
         state=values, state_slots=cells, state_sample=ids, state_at=at, action=values, action_slots=cells,
         action_cells=cells, action_sample=ids, action_real=flag, action_target=flag, time=none(), noise=values,
-        action_at=at, motion_ids=ids, motion_masked=flag, motion_sample=ids, motion_at=at, label_at=at, label_ids=ids,
-        text_weight=torch.zeros(0, rows, length, device=device), samples=0,
+        action_at=at, motion_ids=ids, motion_masked=flag, motion_place=ids, motion_sample=ids, motion_at=at,
+        label_at=at, label_ids=ids, text_weight=torch.zeros(0, rows, length, device=device), samples=0,
     )  # fmt: skip

@@ -119,11 +119,15 @@ def _fill(row: _Row, example: Example, document: int, sample: int, full_actions:
 
 def _relative(segment: Segment, wrap: bool) -> list[int]:
     """Positions of a segment's tokens from its first one on, r(j) of eq. 10."""
-    places = segment.places if isinstance(segment, Motion) else None
-    if places is None:
+    if not isinstance(segment, Motion) or segment.places is None:
         return list(range(segment.length + 2 * wrap))
-    inner = [int(p) for p in places]
+    inner = _places(segment)
     return [0, *(p + 1 for p in inner), inner[-1] + 2] if wrap else inner
+
+
+def _places(motion: Motion) -> list[int]:
+    """Place of each token among those of a chunk."""
+    return list(range(motion.length)) if motion.places is None else [int(p) for p in motion.places]
 
 
 def _is_target(segment: Segment) -> bool:
@@ -154,8 +158,8 @@ def _content(row: _Row, segment: Segment, first: int, sample: int) -> None:
         for step, place in enumerate(places):
             row.put("action", place, (segment, step, sample))
     else:
-        for place, token, masked in zip(places, segment.ids, segment.masked, strict=True):
-            row.put("motion", place, (int(token), bool(masked), sample))
+        for place, token, masked, own in zip(places, segment.ids, segment.masked, _places(segment), strict=True):
+            row.put("motion", place, (int(token), bool(masked), sample, own))
 
 
 def _tokens(filled: list[_Row], samples: int) -> Tokens:
@@ -200,6 +204,7 @@ def _tokens(filled: list[_Row], samples: int) -> Tokens:
         time=steps(lambda v: v[0].time[v[1]], real), noise=steps(lambda v: v[0].noise[v[1]], real, slots),
         action_at=at("action"),
         motion_ids=column("motion", lambda v: v[0], long), motion_masked=column("motion", lambda v: v[1], torch.bool),
+        motion_place=column("motion", lambda v: v[3], long),
         motion_sample=column("motion", lambda v: v[2], long), motion_at=at("motion"),
         label_at=at("label"), label_ids=column("label", int, long),
         text_weight=weight, samples=samples,

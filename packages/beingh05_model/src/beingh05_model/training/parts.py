@@ -15,6 +15,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "delimiters.",
         "mpg.",
         "motion_embed.",
+        "motion_place.",
         "motion_head.",
     ),
 }
