@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from beingh05_model.motion_tokens.hands import hands
+from beingh05_model.motion_tokens.settings import TokenTrainSettings
 from beingh05_model.network.presets import tiny
 from beingh05_model.sequence import tokenizer
 from beingh05_model.sequence.chunks import RATE_TOLERANCE, ChunkSettings
@@ -125,6 +127,9 @@ def test_motion_tokens_stand_for_steps_of_the_tokenizers_rate_only(recipe):
     seen = [(w.rate_hz, bool(parts(e, Motion))) for e, w in read(made) if w.task != "motion_description"]
     assert {rate for rate, _ in seen} == set(RATES)
     assert all(has == (rate == 30) for rate, has in seen)
+    learning = TokenTrainSettings(recipe=recipe, output="o", tokenizer={"chunk": {"steps": STEPS, "rate_hz": 15.0}})
+    kept = {w.rate_hz for w in made.windows if w.task != "motion_description" and hands(w, learning)}
+    assert kept == {30.0}
 
 
 # ---- the past of a continuation -----------------------------------------------------------------------------------
