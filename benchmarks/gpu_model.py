@@ -186,8 +186,8 @@ def _run(bench: Bench) -> Run:
 
 
 def _steps(bench: Bench, run: Run, row: PackedRow, backend: str, recompute: bool) -> Line:
-    backbone, t = run.engine.module.backbone, row.content
-    backbone.backend, backbone.recompute = backend, recompute
+    model, t = run.engine.module, row.content
+    model.backbone.backend, model.backbone.recompute, model.vision.recompute = backend, recompute, recompute
     if bench.dry and backend == "flex":
         with torch.no_grad():
             ms = bench.ms(lambda: run.engine.module(t), 1)
