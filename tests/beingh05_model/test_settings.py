@@ -34,7 +34,6 @@ def model(**parts):
         (model(mpg={"strength": 0, "refinements": 3}), r"mpg\.refinements has no effect: a gate of strength 0"),
         (model(mpg={"strength": 0, "temperature": 2.0}), r"mpg\.temperature has no effect: a gate of strength 0"),
         ({"data": {"blind": True, "images": {"brightness": 0.5}}}, r"data\.images has no effect: a blind run"),
-        ({"data": {"ahead": 4}}, r"data\.ahead has no effect: without data\.workers"),
         ({"data": {"blind": True, "views": 1}}, r"data\.views has no effect: a blind run"),
         ({"optimiser": {"warmup": 11}}, r"optimiser\.warmup is 11 of 10 steps"),
         ({"start_drops": ["motion_tokens"]}, "start_drops has no effect"),

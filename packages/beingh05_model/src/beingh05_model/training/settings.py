@@ -48,8 +48,6 @@ class DataSettings(Settings):
     def _used(self) -> DataSettings:
         if self.blind:
             refuse_idle(self, ("images", "views"), "data.", "a blind run (data.blind) has no pictures")
-        if not self.workers:
-            refuse_idle(self, ("ahead",), "data.", "without data.workers nothing is read ahead")
         return self
 
 
