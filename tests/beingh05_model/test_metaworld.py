@@ -1,6 +1,9 @@
 """Meta-World in closed loop: the simulator of the recorder, seen and moved through the unified space."""
 
+import argparse
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +12,8 @@ import pytest
 
 from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.evaluation.rollout import Outcome, Rollout, rate
-from beingh05_model.experiments import train_demo
+from beingh05_model.experiments import killed_run, train_demo
+from unihand_data.config import SettingsError
 from unihand_data.record.expert import Scene
 from unihand_data.record.settings import RecordSettings
 from unihand_data.record.tasks import DEFAULT_TASKS
@@ -90,6 +94,34 @@ def test_mean_trajectories_average_the_demonstrations_that_still_go_on(tmp_path)
     found = mw.Demonstrations.read(tmp_path)
     assert found.mean_trajectory(NAME)[:, 0].tolist() == [0.5, 1.5, 3.0]
     assert found.mean_command(NAME)[0, 0] == pytest.approx(7 / 5)
+    for mean in (found.mean_command, found.mean_trajectory):
+        with pytest.raises(
+            SettingsError, match=r"no demonstrations of drawer-open@stock \(there are handle-press@widened"
+        ):
+            mean("drawer-open@stock")
+
+
+def recorded(folder, names, size):
+    """What the recorder says of a recording, without its episodes."""
+    (folder / "meta").mkdir(parents=True)
+    video = {"dtype": "video", "shape": [size, size, 3]}
+    (folder / mw.INFO).write_text(json.dumps({"features": {"action": {"dtype": "float32"}, "pictures": video}}))
+    lines = [json.dumps(dict(zip(("task_id", "range"), name.split("@"), strict=True))) for name in names]
+    (folder / mw.EPISODES).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_recording_of_other_pictures_or_fewer_tasks_is_refused(tmp_path):
+    recording = recorded(tmp_path / "recording", [NAME], SIZE)
+    mw.check_recording(recording, [NAME], SIZE)
+    for names, size, said in (
+        ([NAME], 112, "pictures of 32 pixels, 112 are wanted; record with --size 112"),
+        ([NAME, "drawer-open@stock"], SIZE, "no demonstrations of drawer-open@stock"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            mw.check_recording(recording, names, size)
+    with pytest.raises(SettingsError, match=r"info\.json: not found"):
+        mw.check_recording(tmp_path, [NAME], SIZE)
 
 
 # ---- the study's decisions ------------------------------------------------------------------------------------------
@@ -127,6 +159,52 @@ def test_few_episodes_are_no_proof():
     few = {n: o[:2] for n, o in found.items()}
     assert train_demo.verdict(found)
     assert not train_demo.verdict(few)
+
+
+def test_a_difference_is_paired_by_task_and_seed():
+    looking, blind = outcomes(every(3), of=4), outcomes(every(1), of=4)
+    found = train_demo.difference(looking, blind[::-1])
+    assert (found.value, found.n) == (0.5, 4 * len(DEFAULT_TASKS))
+    assert 0.25 < found.low < 0.5 < found.high < 0.75
+    with pytest.raises(SettingsError, match="cannot be paired"):
+        train_demo.difference(looking, blind[1:])
+
+
+def chosen(output, **changes):
+    given = {"steps": None, "rollouts": 50, "demonstrations": 50, "human": None, "recording": None, "workers": 2}
+    return argparse.Namespace(output=output, **{**given, **changes})
+
+
+def test_an_output_that_was_made_with_another_choice_is_refused(tmp_path):
+    train_demo.Study(chosen(tmp_path)).choose()
+    train_demo.Study(chosen(tmp_path, steps=1500, workers=1)).choose()  # the same, said otherwise
+    for changes in (
+        {"steps": 20},
+        {"rollouts": 2},
+        {"demonstrations": 1},
+        {"human": tmp_path},
+        {"recording": tmp_path},
+    ):
+        with pytest.raises(SettingsError, match=f"was made with (no )?--{next(iter(changes))}.* another --output"):
+            train_demo.Study(chosen(tmp_path, **changes)).choose()
+    (tmp_path / "choice.json").unlink()
+    (tmp_path / "expert.json").write_text("[]")
+    with pytest.raises(SettingsError, match=r"holds expert\.json but no choice\.json"):
+        train_demo.Study(chosen(tmp_path)).choose()
+
+
+def test_only_a_run_that_was_killed_is_said_to_be_killed(tmp_path):
+    latest = tmp_path / "latest"
+    latest.write_text("step-0000001\n")
+
+    def run(words):
+        return subprocess.Popen([sys.executable, "-c", words], start_new_session=True)
+
+    assert killed_run.kill_after(run("import time; time.sleep(60)"), latest, beyond_s=0) == "step-0000001"
+    ended = run("")
+    ended.wait()
+    with pytest.raises(SettingsError, match=r"ended by itself with 0 before it could be killed.* more --steps"):
+        killed_run.kill_after(ended, latest, beyond_s=0)
 
 
 def test_a_learning_curve_counts_steps_that_were_done_again_once(tmp_path):

@@ -9,10 +9,11 @@ Legend: S 200 slots, T steps.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 
 from beingh05_model.evaluation.rollout import Episode, Outcome
 from beingh05_model.inference.policy import Observation
+from unihand_data.config import SettingsError
 from unihand_data.record.expert import Scene
 from unihand_data.record.gl import choose_backend
 from unihand_data.record.settings import Ranges, RecordSettings
@@ -33,6 +35,8 @@ FIRST_SEED = 100_000
 #: policy steps of an episode: two and a half times an expert's longest
 MAX_STEPS = 250
 TURNS = {"none": 0, "rotate_180": 2}
+INFO = "meta/info.json"
+EPISODES = "meta/episodes.jsonl"
 
 
 def episodes(tasks: Sequence[str], ranges: Ranges, count: int, first_seed: int = FIRST_SEED) -> list[Episode]:
@@ -97,6 +101,7 @@ class MetaWorld:
 class Demonstrations:
     """Clean labels of a recording, [T, 4] per episode, by ``TASK@RANGE``."""
 
+    recording: Path
     labels: dict[str, list[np.ndarray]]
 
     @classmethod
@@ -106,29 +111,93 @@ class Demonstrations:
         Raises:
             FileNotFoundError: no such recording.
         """
-        import json
-
         import pyarrow.parquet as pq
 
         found: dict[str, list[np.ndarray]] = defaultdict(list)
-        lines = (recording / "meta" / "episodes.jsonl").read_text().splitlines()
+        lines = (recording / EPISODES).read_text().splitlines()
         for one in map(json.loads, lines):
             number = int(one["episode_index"])
             path = recording / f"data/chunk-{number // 1000:03d}/episode_{number:06d}.parquet"
             label = np.stack(pq.read_table(path, columns=["action"])["action"].to_numpy())
             found[f"{one['task_id']}@{one['range']}"].append(label.astype(np.float32))
-        return cls(dict(found))
+        return cls(recording, dict(found))
 
     def mean_command(self, name: str) -> np.ndarray:
-        """(1, 4): one command for all steps, the mean over the demonstrations of a task."""
-        return np.concatenate(self.labels[name]).mean(0, keepdims=True)
+        """(1, 4): one command for all steps, the mean over the demonstrations of a task.
+
+        Raises:
+            SettingsError: the recording holds none.
+        """
+        return np.concatenate(self._of(name)).mean(0, keepdims=True)
 
     def mean_trajectory(self, name: str) -> np.ndarray:
-        """[T, 4]: at each step the mean over the demonstrations that are still going on."""
-        lengths = [len(label) for label in self.labels[name]]
-        return np.stack(
-            [np.mean([label[t] for label in self.labels[name] if t < len(label)], 0) for t in range(max(lengths))]
-        )
+        """[T, 4]: at each step the mean over the demonstrations that are still going on.
+
+        Raises:
+            SettingsError: the recording holds none.
+        """
+        labels = self._of(name)
+        longest = max(len(label) for label in labels)
+        return np.stack([np.mean([label[t] for label in labels if t < len(label)], 0) for t in range(longest)])
+
+    def _of(self, name: str) -> list[np.ndarray]:
+        if name not in self.labels:
+            raise SettingsError(_lacks(self.recording, [name], self.labels))
+        return self.labels[name]
+
+
+def pixels(recording: Path) -> int:
+    """Side of a recording's pictures.
+
+    Raises:
+        SettingsError: no such recording, or it has no pictures.
+    """
+    path = recording / INFO
+    if not path.is_file():
+        raise SettingsError(f"{path}: not found; give a folder of the recorder (docs/metaworld.md)")
+    features = json.loads(path.read_text())["features"].values()
+    sides = [int(one["shape"][0]) for one in features if one["dtype"] == "video"]
+    if not sides:
+        raise SettingsError(f"{path}: features names no video; give a folder of the recorder (docs/metaworld.md)")
+    return sides[0]
+
+
+def check_recording(recording: Path, names: Sequence[str], size: int) -> None:
+    """That demonstrations of every ``TASK@RANGE`` are there, with pictures of ``size`` pixels; reads ``meta`` only.
+
+    Raises:
+        SettingsError: they are not.
+    """
+    found = pixels(recording)
+    if found != size:
+        raise SettingsError(f"{recording}: pictures of {found} pixels, {size} are wanted; record with --size {size}")
+    path = recording / EPISODES
+    if not path.is_file():
+        raise SettingsError(f"{path}: not found; give a folder of the recorder (docs/metaworld.md)")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    held = dict.fromkeys(f"{one['task_id']}@{one['range']}" for one in lines)
+    if missing := [name for name in names if name not in held]:
+        raise SettingsError(_lacks(recording, missing, held))
+
+
+def _lacks(recording: Path, missing: Sequence[str], held: Iterable[str]) -> str:
+    return (
+        f"{recording}: no demonstrations of {', '.join(missing)} (there are {', '.join(held) or 'none'}); record them "
+        "as well (docs/metaworld.md) or name other tasks"
+    )
+
+
+def check_tasks(given: Sequence[str]) -> tuple[str, ...]:
+    """``--tasks``, checked.
+
+    Raises:
+        SettingsError: no such task, or one stands there twice.
+    """
+    if unknown := [task for task in given if task not in SENTENCES]:
+        raise SettingsError(f"--tasks: no {unknown[0]!r}; there are {', '.join(SENTENCES)}")
+    if len(set(given)) < len(given):
+        raise SettingsError("--tasks: a task is named twice")
+    return tuple(given)
 
 
 def play(trials: Sequence[Episode], commands: dict[str, np.ndarray], size: int = 32) -> list[Outcome]:

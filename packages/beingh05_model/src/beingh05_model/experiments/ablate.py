@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.experiments import one_arm, plan
 from beingh05_model.experiments.ablation_data import Data, Sources
 from beingh05_model.experiments.ablation_report import Report
@@ -143,10 +144,4 @@ def tasks(given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
     Raises:
         SettingsError: no such task, or one stands there twice.
     """
-    if given is None:
-        return {}
-    if unknown := [task for task in given if task not in SENTENCES]:
-        raise SettingsError(f"--tasks: no {unknown[0]!r}; there are {', '.join(SENTENCES)}")
-    if len(set(given)) < len(given):
-        raise SettingsError("--tasks: a task is named twice")
-    return {"tasks": tuple(given)}
+    return {} if given is None else {"tasks": mw.check_tasks(given)}

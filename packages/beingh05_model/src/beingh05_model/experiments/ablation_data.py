@@ -9,11 +9,11 @@ DATA/recipes             one for each set of tasks, people, vision-text
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.evaluation.held_out import HeldOutSettings
 from beingh05_model.evaluation.mwds import MwdsSettings
 from beingh05_model.experiments import few_shot, shards
@@ -99,7 +99,7 @@ class Data:
             if not (Path(recording) / few_shot.INFO).is_file():
                 # a few more than are wanted: four of a hundred are held out of training
                 shards.record(Path(recording), self.choice.size, wanted + 3, 1, tasks=(task,), ranges=("widened",))
-        size = _pixels(Path(recording))
+        size = mw.pixels(Path(recording))
         if size != self.choice.size:
             raise SettingsError(
                 f"{recording}: pictures of {size} pixels, the arms see {self.choice.size}; record with --size "
@@ -222,16 +222,3 @@ def held_out(recipe: str) -> dict[str, object]:
 def _recordings(shard: ShardReader) -> list[tuple[str, str]]:
     batches = shard.episode_batches(["recording_id", "split"], where="domain = 'human'")
     return [(str(row["recording_id"]), str(row["split"])) for batch in batches for row in batch.to_pylist()]
-
-
-def _pixels(recording: Path) -> int:
-    """Side of a recording's pictures.
-
-    Raises:
-        SettingsError: no such recording.
-    """
-    path = recording / few_shot.INFO
-    if not path.is_file():
-        raise SettingsError(f"{path}: not found; give a folder of the recorder (docs/metaworld.md)")
-    features = json.loads(path.read_text())["features"].values()
-    return int(next(one["shape"][0] for one in features if one["dtype"] == "video"))

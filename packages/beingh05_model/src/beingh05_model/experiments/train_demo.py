@@ -10,7 +10,7 @@
 4. both act in closed loop beside a mean command and the mean trajectory, 50 episodes per task and range.
 
 Exit codes: 0 the looking policy is ahead by 30 points with disjoint 95 % intervals, 1 it is not, 2 refused. What is
-complete in the output is not made again.
+complete in the output is not made again. What was chosen stands in its choice.json; another choice is refused there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -30,9 +29,10 @@ from typing import Any
 import yaml
 
 from beingh05_model.evaluation import metaworld as mw
-from beingh05_model.evaluation.intervals import Interval
+from beingh05_model.evaluation.intervals import Interval, paired_difference
 from beingh05_model.evaluation.rollout import Episode, Outcome, rate
 from beingh05_model.experiments import shards
+from beingh05_model.experiments.killed_run import beingh05, finished, kill_after
 from unihand_data import yaml_text
 from unihand_data.config import SettingsError
 from unihand_data.record.settings import Ranges
@@ -44,6 +44,9 @@ RANGES: tuple[Ranges, ...] = ("widened", "stock")
 #: a task counts if its expert succeeds this often and blind playback of the mean trajectory no more often than that
 EXPERT_AT_LEAST, TRAJECTORY_AT_MOST, TASKS_AT_LEAST = 0.9, 0.7, 4
 AHEAD_BY = 0.30
+#: options that name files, and what a study leaves in its output
+PLACES = ("recording", "human")
+MADE = ("demonstrations", "metaworld", "human", "recipe", "expert.json", "tasks.json", "looking", "blind")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,7 +80,30 @@ class Study:
         self.output.mkdir(parents=True, exist_ok=True)
         self.minutes: dict[str, float] = {}
 
+    def choose(self) -> None:
+        """Write down what is chosen, before anything is made of it.
+
+        Raises:
+            SettingsError: the output was made with another choice.
+        """
+        chosen, path = self.chosen, self.output / "choice.json"
+        steps = chosen.steps if chosen.steps is not None else yaml_text.loads(SETTINGS.read_text())["steps"]
+        given = {name: value and str(value.absolute()) for name, value in vars(chosen).items() if name in PLACES}
+        choice = {"steps": steps, "rollouts": chosen.rollouts, "demonstrations": chosen.demonstrations, **given}
+        if not path.is_file():
+            if made := [name for name in MADE if (self.output / name).exists()]:
+                raise SettingsError(f"{self.output}: holds {made[0]} but no choice.json; give another --output")
+            _write(path, choice)
+        found = json.loads(path.read_text())
+        differing = {name: found.get(name) for name, value in choice.items() if found.get(name) != value}
+        if differing:
+            other = [f"no --{name}" if value is None else f"--{name} {value}" for name, value in differing.items()]
+            raise SettingsError(
+                f"{self.output}: was made with {', '.join(other)}; repeat that or give another --output"
+            )
+
     def run(self) -> int:
+        self.choose()
         recipe = self._timed("data", self.data)
         demonstrations = mw.Demonstrations.read(self.recording)
         played = self._timed("baselines", self.baselines, demonstrations)
@@ -103,6 +129,7 @@ class Study:
             begun = time.monotonic()
             shards.record(self.recording, SIZE, chosen.demonstrations, chosen.workers)
             self.minutes["demonstrations"] = (time.monotonic() - begun) / 60
+        mw.check_recording(self.recording, [f"{task}@{ranges}" for ranges in RANGES for task in DEFAULT_TASKS], SIZE)
         robot = shards.ingest(chosen.pipelines, "robot_manipulation", self.recording, out / "metaworld")
         options: tuple[str, ...] = ()
         video = chosen.human
@@ -178,15 +205,14 @@ class Study:
         done = self.output / name / "done"
         if done.is_file():
             return
-        latest = self.output / name / "latest"
-        if not latest.is_file():
-            begun = _beingh05("train", path)
-            if blind:
-                _finished(begun)
-            else:
-                killed = kill_after(begun, latest)
-                print(f"killed with SIGKILL after the checkpoint {killed}; going on from it", flush=True)
-        _finished(_beingh05("resume", path))  # a run that is at its end only says so
+        latest, killed = self.output / name / "latest", self.output / name / "killed"
+        if not blind and not killed.is_file():
+            newest = kill_after(beingh05("resume" if latest.is_file() else "train", path), latest)
+            print(f"killed with SIGKILL after the checkpoint {newest}; going on from it", flush=True)
+            killed.touch()
+        elif not latest.is_file():
+            finished(beingh05("train", path))
+        finished(beingh05("resume", path))  # a run that is at its end only says so
         done.touch()
 
     def roll_out(self, name: str, blind: bool) -> list[Outcome]:
@@ -199,6 +225,12 @@ class Study:
     def report(self, played: dict[str, list[Outcome]], counted: list[str]) -> int:
         ahead = verdict({name: of_range(found, "widened", counted) for name, found in played.items()})
         lines = [table(played, ranges, counted) for ranges in RANGES]
+        pair = [of_range(played[name], "widened", counted) for name in ("looking", "blind")]
+        lead = difference(*pair)
+        lines.append(
+            f"looking - blind, points, pooled over {len(counted)} widened tasks, paired over {lead.n} episodes at "
+            f"equal seeds, 95 %: {lead.text(100)}"
+        )
         lines += [f"learning curve, {name}: {curve(self.output / name / 'log.jsonl')}" for name in ("looking", "blind")]
         lines.append("minutes: " + ", ".join(f"{name} {m:.1f}" for name, m in self.minutes.items()))
         lines.append(
@@ -238,6 +270,18 @@ def _ahead(looking: Interval, other: Interval) -> bool:
     return looking.value - other.value >= AHEAD_BY - 1e-9 and looking.low > other.high
 
 
+def difference(first: Sequence[Outcome], second: Sequence[Outcome]) -> Interval:
+    """Success of the first minus that of the second, resampled over the episodes that both were given.
+
+    Raises:
+        SettingsError: they were given others.
+    """
+    one, other = ({(o.task, o.seed): float(o.success) for o in found} for found in (first, second))
+    if one.keys() != other.keys():
+        raise SettingsError("outcomes of other episodes cannot be paired; repeat the study in another --output")
+    return paired_difference(list(one.values()), [other[key] for key in one], list(one))
+
+
 def table(played: dict[str, list[Outcome]], ranges: str, counted: Sequence[str]) -> str:
     """Successes of episodes per task, and pooled over the tasks that count with Wilson's 95 % interval."""
     names = list(played)
@@ -259,43 +303,6 @@ def curve(log: Path, points: int = 12) -> str:
     cut = max(1, -(-len(steps) // points))
     parts = [steps[i : i + cut] for i in range(0, len(steps), cut)]
     return ", ".join(f"{part[-1]}: {sum(flow[s] for s in part) / len(part):.3f}" for part in parts)
-
-
-def kill_after(process: subprocess.Popen[bytes], latest: Path, beyond_s: float = 20.0) -> str:
-    """Kill a run and its workers some time after its first checkpoint; returns the name of the newest one.
-
-    Raises:
-        SettingsError: it ended before.
-    """
-    while not latest.is_file():
-        if process.poll() is not None:
-            raise SettingsError(f"training ended with {process.returncode} before its first checkpoint")
-        time.sleep(1)
-    time.sleep(beyond_s)
-    _kill(process)
-    return latest.read_text().strip()
-
-
-def _beingh05(command: str, settings: Path) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "beingh05_model.cli", command, str(settings)]
-    return subprocess.Popen(words, start_new_session=True)
-
-
-def _finished(process: subprocess.Popen[bytes]) -> None:
-    try:
-        code = process.wait()
-    except BaseException:
-        _kill(process)
-        raise
-    if code:
-        raise SettingsError(f"training ended with {code}; its last lines say why")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """The whole group at once: the run and its workers."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _write(path: Path, value: Any) -> None:
