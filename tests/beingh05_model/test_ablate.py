@@ -360,8 +360,10 @@ def test_arms_of_a_seed_share_their_start_and_seeds_do_not(places, tmp_path):
     assert all(f"seed-{arm.seed}/" in arm.train.start for arm in arms.arms().values())
 
 
-@pytest.mark.parametrize(("layers", "wanted"), [(28, [0, 9, 19, 28]), (3, [0, 1, 2, 3]), (2, [0, 1, 2]), (1, [0, 1])])
-def test_thirds_of_the_action_layers(layers, wanted):
+@pytest.mark.parametrize(
+    ("layers", "wanted"), [(28, [0, 7, 14, 28]), (4, [0, 1, 2, 4]), (3, [0, 1, 2, 3]), (1, [0, 1])]
+)
+def test_quarters_of_the_action_layers_as_the_paper_froze_them(layers, wanted):
     assert frozen_layers(layers) == wanted
 
 
@@ -473,9 +475,19 @@ def test_a_plan_names_the_arms_and_runs_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_wrong_arguments_are_refused_in_one_sentence(tmp_path, capsys):
-    for words, said in ((["--tasks", "fold"], "no 'fold'"), (["--seeds", "0"], "seeds")):
-        assert cli.main(["ablate", "freeze", "--plan", "--output", str(tmp_path), *words]) == 2
-        assert said in capsys.readouterr().err
+    labels = (
+        "there are frozen=Und + Proj + ViT | Und + ViT | Und Only | Proj + ViT | None (Full FT); start=native | human"
+    )
+    for words, said in (
+        (["--tasks", "fold"], "no 'fold'"),
+        (["--seeds", "0"], "seeds"),
+        (["--only", "start=none"], f"no arm of the study freeze has start=none; {labels}"),
+        (["--only", "expert=mof"], labels),
+    ):
+        for plan in (["--plan"], []):
+            assert cli.main(["ablate", "freeze", *plan, "--output", str(tmp_path), *words]) == 2
+            assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []  # refused before data is made
 
 
 def test_a_part_of_a_table_takes_only_the_starts_that_it_needs(places, tmp_path):

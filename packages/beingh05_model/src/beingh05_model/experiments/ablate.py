@@ -122,19 +122,29 @@ class Processes:
 
 def planned(choice: Choice, output: Path, workers: int) -> str:
     """The arms and what they cost, before any data is made."""
-    places = Places(
-        tokenizer=UNKNOWN, text=UNKNOWN, human=UNKNOWN, joint=UNKNOWN, motion_tokenizer=UNKNOWN,
-        robot=dict.fromkeys([*choice.tasks, "+".join(choice.tasks)], UNKNOWN),
-        motion_sizes=MotionTokenConfig(codebook=512, tokens=64),
-    )  # fmt: skip
-    made = Arms(choice, places, output.absolute())
+    made = _unmade(choice, output)
     before, arms = made.pretraining(), made.arms()
     speed = plan.measure(next(iter(arms.values())).train, tk.small(SENTENCES.values(), 1024))
     return plan.text(before, arms, speed, workers)
 
 
+def _unmade(choice: Choice, output: Path) -> Arms:
+    """The arms, before any data is made."""
+    places = Places(
+        tokenizer=UNKNOWN, text=UNKNOWN, human=UNKNOWN, joint=UNKNOWN, motion_tokenizer=UNKNOWN,
+        robot=dict.fromkeys([*choice.tasks, "+".join(choice.tasks)], UNKNOWN),
+        motion_sizes=MotionTokenConfig(codebook=512, tokens=64),
+    )  # fmt: skip
+    return Arms(choice, places, output.absolute())
+
+
 def prepared(choice: Choice, sources: Sources, output: Path) -> Places:
-    """The study's data."""
+    """The study's data.
+
+    Raises:
+        SettingsError: no arm is as asked for, or something that is given does not hold what is needed.
+    """
+    _unmade(choice, output).arms()  # refused here, before data is made for nothing
     return Data(sources, choice, output.absolute() / "data").places()
 
 

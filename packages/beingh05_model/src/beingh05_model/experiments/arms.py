@@ -13,7 +13,7 @@ differ in nothing but what the table names; they share seeds, data and the pre-t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,14 +128,15 @@ class Arms:
         """Every arm of every seed, seed by seed, so that what there is after a while covers the table.
 
         Raises:
-            SettingsError: none has the labels that are asked for.
+            SettingsError: none has the labels that are asked for; it lists those that there are.
         """
         named = {"freeze": self._freeze, "layers": self._layers, "mof": self._mof, "mask": self._mask}
         self._before = {}
         every = [named[self.choice.study](seed) for seed in range(self.choice.seeds)]
         found = {folder: arm for seed in every for folder, arm in seed.items() if self._wanted(arm)}
         if not found:
-            raise SettingsError(f"no arm of the study {self.choice.study} has {self.choice.only}")
+            asked = ", ".join(f"{label}={value}" for label, value in self.choice.only.items())
+            raise SettingsError(f"no arm of the study {self.choice.study} has {asked}; there are {_labels(every)}")
         needed = {arm.train.start for arm in found.values()}
         self._before = {folder: arm for folder, arm in self._before.items() if str(final(arm.train)) in needed}
         return found
@@ -259,9 +260,18 @@ class Arms:
         return TrainSettings.model_validate(over(over(self._base(), changes), own))
 
 
+def _labels(seeds: Sequence[Mapping[Path, ArmSettings]]) -> str:
+    """Labels and values of arms, as ``--only`` takes them."""
+    found: dict[str, dict[str, None]] = {}
+    for arm in (arm for arms in seeds for arm in arms.values()):
+        for label, value in arm.labels.items():
+            found.setdefault(label, {})[value] = None
+    return "; ".join(f"{label}={' | '.join(values)}" for label, values in found.items())
+
+
 def frozen_layers(layers: int) -> list[int]:
-    """None, a third, two thirds and all of the layers (the paper: 0, 7, 14 and 28 of 28, named 0, 7, 14, all)."""
-    return sorted({0, round(layers / 3), round(2 * layers / 3), layers})
+    """None, a quarter, half and all of the layers, rounded (the paper: 0, 7, 14 and 28 of 28)."""
+    return sorted({0, round(layers / 4), round(layers / 2), layers})
 
 
 def final(train: TrainSettings) -> Path:
