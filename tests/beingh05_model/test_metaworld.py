@@ -10,13 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from beingh05_model import cli
 from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.evaluation.rollout import Outcome, Rollout, rate
 from beingh05_model.experiments import killed_run, train_demo
+from beingh05_model.network.model import BeingH
+from beingh05_model.network.presets import tiny
+from beingh05_model.sequence import tokenizer
+from beingh05_model.training import checkpoint
 from unihand_data.config import SettingsError
 from unihand_data.record.expert import Scene
 from unihand_data.record.settings import RecordSettings
-from unihand_data.record.tasks import DEFAULT_TASKS
+from unihand_data.record.tasks import DEFAULT_TASKS, SENTENCES
 from unihand_data.space import load_embodiment, to_dense
 
 TASK, NAME, SIZE = "handle-press", "handle-press@widened", 32  # the shortest of the tasks
@@ -122,6 +127,48 @@ def test_a_recording_of_other_pictures_or_fewer_tasks_is_refused(tmp_path):
             mw.check_recording(recording, names, size)
     with pytest.raises(SettingsError, match=r"info\.json: not found"):
         mw.check_recording(tmp_path, [NAME], SIZE)
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint that never learned anything."""
+    words = tokenizer.small([SENTENCES[TASK]])
+    config = tiny(vocab=len(words), image_size=56)
+    small = config.backbone.model_copy(update={"layers": 1})
+    flow = config.flow.model_copy(update={"chunk": 8, "euler_steps": 1})
+    config = config.model_copy(update={"backbone": small, "flow": flow})
+    folder = tmp_path_factory.mktemp("checkpoint")
+    about = {"step": 3, "recipe": "of the recipe", "settings": {}}
+    checkpoint.save(folder, config, dict(BeingH(config).state_dict()), words, about)
+    return folder
+
+
+def test_the_report_says_which_checkpoint_at_which_size(saved, tmp_path, renderer):
+    words = ["--checkpoint", str(saved), "--tasks", TASK, "--rollouts", "1", "--output", str(tmp_path / "report.json")]
+    assert cli.main(["eval", "metaworld", *words, "--blind"]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    about = {"path": str(saved), "kind": "own", "step": 3, "recipe": "of the recipe", "blind": True}
+    assert report["checkpoint"] == about
+    assert report["size"] == 56
+    assert report["expert"]["pooled"]["value"] == 1
+
+
+def test_what_cannot_be_evaluated_is_refused_before_any_rollout(saved, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(mw, "spread", None)  # a rollout would be a TypeError
+    other = str(recorded(tmp_path / "other", ["drawer-open@widened"], SIZE))
+    same = str(recorded(tmp_path / "same", [NAME], SIZE))
+    for words, said in (
+        (["--tasks", "fold"], "--tasks: no 'fold'; there are "),
+        (["--tasks", TASK, "--rollouts", "0"], "--rollouts 0: at least 1"),
+        (["--tasks", TASK, "--recording", other], f"no demonstrations of {NAME}"),
+        (["--tasks", TASK, "--recording", same, "--size", "224"], "pictures of 32 pixels, 224 are wanted"),
+        (["--tasks", TASK, "--recording", str(tmp_path)], "info.json: not found"),
+    ):
+        assert cli.main(["eval", "metaworld", "--checkpoint", str(saved), *words]) == 2
+        assert said in capsys.readouterr().err
 
 
 # ---- the study's decisions ------------------------------------------------------------------------------------------
