@@ -64,9 +64,12 @@ def measure(size: str, steps: int, refinements: int, views: int, repeats: int, m
     def draw(_: object) -> torch.Tensor:
         return noise
 
+    def directions(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randn(shape)
+
     @torch.no_grad()
     def with_pictures() -> None:
-        theirs_way.run(released, draw)
+        theirs_way.run(released, draw, draw_directions=directions)
         for _ in range(pictures):
             theirs.views(released.pixels)
 
@@ -74,7 +77,7 @@ def measure(size: str, steps: int, refinements: int, views: int, repeats: int, m
         "cached": lambda: cached.run(t, draw),
         "static": lambda: static.run(t, draw),
         "uncached": lambda: uncached.run(t, draw),
-        "released": lambda: theirs_way.run(released, draw),
+        "released": lambda: theirs_way.run(released, draw, draw_directions=directions),
         "released + pictures": with_pictures,
     }
     chunks = [calls[name]() for name in ("cached", "static", "uncached")]

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from beingh05_model.inference.denoise import Denoiser, Locked
-from beingh05_model.network.config import MofConfig, MpgConfig
+from beingh05_model.network.config import MofConfig, MpgConfig, ReleaseCompat
 from beingh05_model.sequence.collate import rows
 from helpers.models import CHUNK, action_slots, build, example, full, small
 
 PARTS = {
     "plain": {},
     "gate": {"mpg": MpgConfig(strength=0.7, refinements=2)},
-    "routed experts": {"mof": MofConfig(experts=3)},
+    "gate and routed experts": {"mpg": MpgConfig(strength=0.7), "mof": MofConfig(experts=3)},
     "adapters": {"adapters": True},
 }
 
@@ -87,11 +87,23 @@ def test_slots_that_the_embodiment_lacks_stay_zero():
     assert actions[..., ~idle].all()
 
 
-def test_one_noise_serves_all_rounds():
-    model = build(small(mpg=MpgConfig(refinements=3))).eval()
+@pytest.mark.parametrize(("switch", "draws"), [(None, 1), ("noise_per_round", 4), ("discarded_first_draw", 2)])
+def test_one_noise_serves_all_rounds_unless_a_switch_says_otherwise(switch, draws):
+    compat = ReleaseCompat(**({switch: True} if switch else {}))
+    model = build(small(mpg=MpgConfig(refinements=3), compat=compat)).eval()
     drawn = []
     Denoiser(model).run(rows([example()]), lambda shape: drawn.append(shape) or torch.zeros(shape))
-    assert len(drawn) == 1
+    assert len(drawn) == draws
+
+
+def test_the_experts_do_not_change_while_the_flow_is_integrated_and_refined():
+    model = build(small(mpg=MpgConfig(strength=0.7, refinements=2), mof=MofConfig(experts=4))).eval()
+    weights = []
+    hook = model.backbone.layers[-1].router.register_forward_hook(lambda *_: weights.append(_[2].weight_BX))
+    Denoiser(model).run(rows([example(seed=1), example(seed=2)]), seeded(1))
+    hook.remove()
+    assert len(weights) == 3 * 4
+    assert all(torch.equal(one, weights[0]) for one in weights)
 
 
 def test_more_euler_steps_come_closer_to_the_flow():

@@ -56,9 +56,37 @@ def test_the_residual_is_equation_13():
     new_state, new_act, g = mpg(state, act, clean, real)
     h = torch.cat([state[:, None], act], 1)
     e = mpg.observe(mpg.up(h))
-    residual = mpg.config.strength * (g[:, None, None] * (e @ mpg.enhance.weight.T) + mpg.enhance.bias)
-    expected = h + mpg.down(residual)
+    # back in the action expert's width, W_MPG and b_MPG are those of `enhance` and `down` in one
+    weight = mpg.down.weight @ mpg.enhance.weight
+    offset = mpg.down.weight @ mpg.enhance.bias + mpg.down.bias
+    expected = h + mpg.config.strength * (g[:, None, None] * (e @ weight.T) + offset)
     torch.testing.assert_close(torch.cat([new_state[:, None], new_act], 1), expected)
+
+
+def test_nothing_is_left_of_the_gate_where_lambda_goes_to_zero():
+    """Gated term and offset alike: H~ - H is proportional to lambda."""
+    state, act, clean, real = inputs()
+    apart = []
+    for strength in (1.0, 1e-3):
+        new_state, new_act, _ = made(strength=strength)(state, act, clean, real)
+        apart.append(torch.cat([new_state - state, (new_act - act).flatten(1)], 1) / strength)
+    torch.testing.assert_close(*apart, atol=2e-3, rtol=0)
+    new_state, new_act, _ = made(strength=0.0)(state, act, clean, real)
+    assert torch.equal(new_state, state)
+    assert torch.equal(new_act, act)
+
+
+def test_the_released_gate_draws_nothing_by_itself():
+    torch.manual_seed(0)
+    mpg = Mpg(MpgConfig(), ReleaseCompat.released(), 8, 16)
+    seen = inputs()
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match="random directions"):
+        mpg(*seen)
+    one, again, other = (mpg(*seen, mpg.directions(seed))[2] for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_each_sample_has_a_gate_of_its_own():

@@ -8,7 +8,7 @@ import torch
 
 from beingh05_model.network import flow
 from beingh05_model.network.adapters import ADAPTER_GROUPS, group_slots
-from beingh05_model.network.config import MofConfig, ReleaseCompat
+from beingh05_model.network.config import MofConfig, MotionTokenConfig, MpgConfig, ReleaseCompat
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.scale import ACTION_UNIT, units
 from beingh05_model.sequence.collate import pack
@@ -16,22 +16,25 @@ from helpers.models import action_slots, build, example, full, small, talk
 
 
 def outputs(model, t):
-    """Velocity of the action steps and features of the motion tokens."""
-    (_, act, _, act_at), _, _ = model.features(t)
+    """Velocity of the action steps, features of the motion tokens."""
+    (und, act, und_at, act_at), _, _ = model.features(t)
     at = torch.searchsorted(act_at, t.action_at)
-    z = torch.searchsorted(act_at, t.motion_at)
-    return model.decode_steps(act[:, at], t.action_slots), act[:, z]
+    motion, places = (und, und_at) if model._motion_expert == "und" else (act, act_at)
+    return model.decode_steps(act[:, at], t.action_slots), motion[:, torch.searchsorted(places, t.motion_at)]
 
 
 @torch.no_grad()
-def test_perturbing_one_target_never_moves_the_other():
-    model = build(full(mpg=None)).eval()  # the gate reads the noisy steps on purpose
+@pytest.mark.parametrize("gate", [None, MpgConfig(strength=0.9)], ids=["no gate", "gate"])
+@pytest.mark.parametrize("expert", ["act", "und"])
+def test_perturbing_one_target_never_moves_the_other(gate, expert):
+    """With routed experts and adapters; eq. 9 also holds for what the gate makes of noisy and clean actions."""
+    model = build(full(mpg=gate, motion_tokens=MotionTokenConfig(codebook=16, tokens=3, expert=expert))).eval()
     t = pack([example("human_hands", motion=True)])
     velocity, z = outputs(model, t)
-    other_noise = dataclasses.replace(t, noise=t.noise + 3)
-    velocity_2, z_2 = outputs(model, other_noise)
-    assert torch.equal(z, z_2)
-    assert not torch.allclose(velocity, velocity_2)
+    for other in ({"noise": t.noise + 3}, {"action": t.action * -2}, {"time": t.time * 0.5}):
+        velocity_2, z_2 = outputs(model, dataclasses.replace(t, **other))
+        assert torch.equal(z, z_2)
+        assert not torch.allclose(velocity, velocity_2)
     other_ids = dataclasses.replace(t, motion_ids=(t.motion_ids + 1) % 16)
     velocity_3, z_3 = outputs(model, other_ids)
     assert torch.equal(velocity, velocity_3)
@@ -108,13 +111,23 @@ def test_active_feed_forward_bytes_equal_the_dense_experts():
     assert routed.total > dense.total
 
 
-def test_routing_does_not_look_at_noisy_steps():
-    model = build(small(mof=MofConfig())).eval()
-    t = pack([example(seed=4)])
-    with torch.no_grad():
-        share = model(t).figures["expert_share"]
-        moved = model(dataclasses.replace(t, noise=t.noise * -2)).figures["expert_share"]
-    assert torch.equal(share, moved)
+@torch.no_grad()
+@pytest.mark.parametrize("parts", [{"motion_tokens": None}, {}], ids=["gated state", "motion tokens"])
+def test_routing_looks_at_no_action_step_noisy_or_clean(parts):
+    model = build(full(mpg=MpgConfig(strength=0.9), **parts)).eval()
+    t = pack([example(seed=4), example("human_hands", seed=5, motion=not parts)])
+    share = model(t).figures["expert_share"]
+    for other in ({"noise": t.noise * -2}, {"action": t.action * -2}, {"time": t.time * 0.5}):
+        assert torch.equal(share, model(dataclasses.replace(t, **other)).figures["expert_share"])
+    assert not torch.equal(share, model(dataclasses.replace(t, state=t.state * -2)).figures["expert_share"])
+
+
+def test_the_flow_teaches_the_router_also_where_it_takes_one_expert():
+    model = build(small(mof=MofConfig(experts=3, top_k=1)))
+    model(pack([example(seed=4), example("so101", seed=5)])).flow.backward()
+    router = model.backbone.layers[-1].router
+    assert router.state.weight.grad.abs().max() > 1e-6
+    assert router.text.weight.grad.abs().max() > 1e-6
 
 
 def test_balance_keeps_experts_in_use_when_one_embodiment_is_most_of_the_data():
@@ -147,6 +160,32 @@ def test_balance_keeps_experts_in_use_when_one_embodiment_is_most_of_the_data():
     assert skewed > 0.6
     assert load("bias") < 0.4
     assert load("loss") < 0.4
+
+
+def test_biases_even_out_the_experts_of_a_model_that_learns_from_mostly_one_robot():
+    """Flow, z-loss and two experts at a time; nine of ten samples are of one embodiment."""
+    robots = ["metaworld"] * 9 + ["human_hands"]
+    batches = [pack([example(robot, seed=10 * b + n) for n, robot in enumerate(robots)]) for b in range(4)]
+
+    def busiest(**balance):
+        """Share of the choices that the busiest of four experts has, over the second half of 36 steps."""
+        model = build(small(mof=MofConfig(experts=4, **balance)))
+        router = model.backbone.layers[-1].router
+        optimiser = torch.optim.Adam(model.parameters(), 3e-4)
+        load = torch.zeros(4)
+        for step in range(36):
+            parts = model(batches[step % 4])
+            optimiser.zero_grad()
+            (parts.flow + parts.routing).backward()
+            optimiser.step()
+            chosen = (parts.figures["expert_share"][-1] > 0).sum(0)
+            if balance["balance"] == "bias":
+                router.rebalance(chosen)
+            load += chosen * (step >= 18)
+        return float(load.max() / load.sum())
+
+    assert busiest(balance="none") > 0.45  # 0.5: every sample chooses it
+    assert busiest(balance="bias", bias_step=0.2) < 0.33
 
 
 def test_adapters_are_silent_at_the_start_and_touch_only_their_embodiments_groups():

@@ -145,6 +145,11 @@ def test_an_episode_can_be_repeated_also_where_the_release_draws_noise_and_direc
         chunks.append(Policy(build(config, 1), words, seed=7).act([seen, seen]))
     assert np.array_equal(*chunks)
     assert not np.array_equal(chunks[0][0], chunks[0][1])
+    # its gate is one for a batch: robots are run one by one, and none feels another
+    policy = Policy(build(config, 1), words)
+    pair = [observation(seed=1), observation(seed=2)]
+    pair[0].seed, pair[1].seed = 5, 6
+    assert np.array_equal(policy.act(pair), np.concatenate([policy.act(pair[:1]), policy.act(pair[1:])]))
 
 
 def test_planning_names_a_step_and_acts_for_it_without_looking_twice(policy):

@@ -35,7 +35,6 @@ def flow(model):
     "mof",
     [
         MofConfig(experts=8, top_k=2),
-        MofConfig(experts=4, top_k=1),
         MofConfig(experts=8, top_k=4, ffn=192),
         MofConfig(experts=3, top_k=3, ffn=384),
     ],
@@ -56,6 +55,9 @@ def test_experts_that_no_slices_can_fill_are_refused():
     for mof in (MofConfig(experts=4, top_k=2, ffn=100), MofConfig(experts=3, top_k=2)):
         with pytest.raises(CheckpointError, match=r"model\.mof\.ffn must divide"):
             warm_start.adopt(BeingH(small(mof=mof)), dense.state_dict(), dense.config, "a")
+    single = BeingH(small(mof=MofConfig(experts=4, top_k=1)))
+    with pytest.raises(CheckpointError, match=r"model\.mof\.top_k to 2 or more"):
+        warm_start.adopt(single, dense.state_dict(), dense.config, "a")
 
 
 def test_a_released_checkpoint_starts_a_model_with_all_that_the_paper_adds(release):

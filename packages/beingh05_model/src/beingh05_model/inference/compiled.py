@@ -21,7 +21,6 @@ from beingh05_model.inference.denoise import Denoiser, Draw, Locked
 from beingh05_model.inference.places import Form, form_of
 from beingh05_model.inference.prepared import Mode, Prepared, Weights
 from beingh05_model.network.backbone import Cache
-from beingh05_model.network.mpg import DIRECTION_SEED
 from beingh05_model.network.tokens import Tokens
 
 
@@ -118,15 +117,16 @@ class StaticDenoiser(Denoiser):
         return fixed_BT, values, torch.stack(buckets)
 
     def _directions(self, form: Form, draw: Draw | None) -> Tensor | None:
-        """Directions of eq. 14 for every gated step, in the order in which :class:`Denoiser` draws them."""
+        """Directions of eq. 14 for every gated step, in the order in which :class:`Denoiser` draws them.
+
+        Raises:
+            ValueError: a released gate, which wants them drawn outside.
+        """
         mpg, steps = self.model.mpg, form.rounds * form.euler
         if mpg is None or not steps:
             return None
-        shape = (mpg.config.projections, mpg.up.out_features)
         if draw is not None:
-            return torch.stack([draw(shape) for _ in range(steps)])
+            return torch.stack([draw(mpg.directions_shape) for _ in range(steps)])
         if self.model.config.compat.mpg_random_directions:
-            return torch.stack([torch.randn(shape) for _ in range(steps)])
-        if mpg.config.distance == "sliced":
-            return torch.randn(shape, generator=torch.Generator().manual_seed(DIRECTION_SEED)).expand(steps, *shape)
-        return None
+            raise ValueError("the released gate takes random directions: give draw_directions")
+        return mpg.directions().expand(steps, -1, -1) if mpg.config.distance == "sliced" else None

@@ -17,6 +17,7 @@ from beingh05_model.network import flow
 from beingh05_model.network.attention import Mask
 from beingh05_model.network.backbone import Block, Cache
 from beingh05_model.network.model import BeingH
+from beingh05_model.network.mpg import Grouped
 from beingh05_model.network.tokens import Tokens
 
 #: draws a tensor of the given shape
@@ -76,7 +77,7 @@ class Denoiser:
         Args:
             t: Sequences, on any device; ``action`` holds clean context steps, ``noise`` and ``time`` are not read.
             draw: Makes the noise. One noise serves all rounds, unless the model follows the release.
-            draw_directions: Directions of eq. 14 per gated step, where a comparison gives them.
+            draw_directions: Directions of eq. 14 per gated step; a released gate asks for them.
             warm: Cache of the first tokens of the sequences (pictures seen before), which are then not run again.
         """
         model, compat = self.model, self.model.config.compat
@@ -89,7 +90,8 @@ class Denoiser:
         und = model.embed_und(t, seen=0 if warm is None else warm.length)
         state = model.encode_state(t)
         cache = self._prefix(t, und, state, start, warm) if self.cached else None
-        running = _Running.of(model, t, und, Mask(t.layout, start, stop), cache)
+        running = _Running.of(model, t, und, state, Mask(t.layout, start, stop), cache)
+        grouped = Grouped.of(t) if rounds else None
         fixed_BT, values = self.held(t, locked)
         buckets = self.buckets(t, locked)
         noise, clean = draw(shape).to(device), None
@@ -104,8 +106,8 @@ class Denoiser:
                 if clean is not None and model.mpg is not None:
                     directions = None
                     if draw_directions is not None:
-                        directions = draw_directions((model.mpg.config.projections, model.mpg.up.out_features))
-                    held, steps, _ = model.gated(t, state, steps, clean, directions)
+                        directions = draw_directions(model.mpg.directions_shape)
+                    held, steps, _ = model.gated(t, state, steps, clean, directions, grouped)
                 x = x + self._velocity(t, held, steps, running) / self.count
             x = torch.where(fixed_BT[..., None], values, x)
             if number < rounds:
@@ -127,8 +129,7 @@ class Denoiser:
         while stop in own:
             stop += 1
         mpg = self.model.mpg
-        gates_state = mpg is not None and mpg.config.strength and not self.model.config.compat.mpg_state_rows_zero
-        if gates_state and any(int(p) < start for p in t.state_at):
+        if mpg is not None and mpg.config.strength and mpg.gates_state and any(int(p) < start for p in t.state_at):
             raise ValueError("the state must follow the text, or a gate on it would change a cached prefix")
         return start, stop
 
@@ -139,7 +140,7 @@ class Denoiser:
         keep = (act_at >= done) & (act_at < start)
         before = (und[1] >= done) & (und[1] < start)
         block = self.model.block(
-            t, (und[0][:, before], und[1][before]), (act[:, keep], act_at[keep]), Mask(t.layout, done, start)
+            t, (und[0][:, before], und[1][before]), (act[:, keep], act_at[keep]), Mask(t.layout, done, start), state
         )
         cache = self.model.backbone(block, warm, keep_cache=True).cache
         assert cache is not None
@@ -208,7 +209,9 @@ class _Running:
     cache: Cache | None
 
     @classmethod
-    def of(cls, model: BeingH, t: Tokens, und: tuple[Tensor, Tensor], mask: Mask, cache: Cache | None) -> _Running:
+    def of(
+        cls, model: BeingH, t: Tokens, und: tuple[Tensor, Tensor], state: Tensor, mask: Mask, cache: Cache | None
+    ) -> _Running:
         still, still_at = model.special(t)
         at, order = torch.cat([t.state_at, t.action_at, *still_at]).sort()
         stop = mask.sizes[2]
@@ -216,5 +219,5 @@ class _Running:
         at, order = at[keep], order[keep]
         after = (und[1] >= mask.start) & (und[1] < stop)
         nothing = und[0].new_zeros(t.rows, len(at), model.config.backbone.act.width)
-        block = model.block(t, (und[0][:, after], und[1][after]), (nothing, at), mask)
+        block = model.block(t, (und[0][:, after], und[1][after]), (nothing, at), mask, state)
         return cls(still, order, torch.searchsorted(at, t.action_at), block, cache)

@@ -78,10 +78,11 @@ def _prefix(model: BeingH, t: Tokens, stop: int, warm: Cache | None) -> tuple[Ca
         torch.full_like(t.time, model.config.flow.buckets, dtype=torch.long),
         t.action_slots,
     )
-    act, act_at = model.embed_act(t, model.encode_state(t), clean)
+    state = model.encode_state(t)
+    act, act_at = model.embed_act(t, state, clean)
     keep_u, keep_a = ((at >= start) & (at < stop) for at in (und_at, act_at))
     mask = Mask(t.layout, start, stop)
-    block = model.block(t, (und[:, keep_u], und_at[keep_u]), (act[:, keep_a], act_at[keep_a]), mask)
+    block = model.block(t, (und[:, keep_u], und_at[keep_u]), (act[:, keep_a], act_at[keep_a]), mask, state)
     features = model.backbone(block, warm, keep_cache=True)
     assert features.cache is not None
     return features.cache, features.und_BUD[:, -1]

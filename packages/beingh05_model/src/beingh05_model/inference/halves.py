@@ -16,10 +16,12 @@ from torch.nn import functional as F
 
 from beingh05_model.network.config import BackboneConfig
 from beingh05_model.network.int8 import Int8, Int8Linear, linear
-from beingh05_model.network.layers import rotate
+from beingh05_model.network.layers import rms, rotate
 from beingh05_model.network.mof import RoutedFfn
 
 Weight = Tensor | Int8
+#: numbers of the chosen experts [B, C] and their mixing weights [B, C]
+Routed = tuple[Tensor, Tensor]
 
 
 class Half(NamedTuple):
@@ -35,16 +37,6 @@ class Half(NamedTuple):
     down: Weight
 
 
-class Routes(NamedTuple):
-    """Weights of a router."""
-
-    state_norm: Tensor
-    text_norm: Tensor
-    state: Tensor
-    text: Tensor
-    bias: Tensor
-
-
 class Sizes(NamedTuple):
     """What the functions need of the configuration."""
 
@@ -52,11 +44,10 @@ class Sizes(NamedTuple):
     kv_heads: int
     head_dim: int
     eps: float
-    top_k: int
 
     @classmethod
-    def of(cls, config: BackboneConfig, top_k: int) -> Sizes:
-        return cls(config.heads, config.kv_heads, config.head_dim, config.rms_eps, top_k)
+    def of(cls, config: BackboneConfig) -> Sizes:
+        return cls(config.heads, config.kv_heads, config.head_dim, config.rms_eps)
 
 
 def _joined(layers: list[Any]) -> Weight:
@@ -139,22 +130,6 @@ def _point(expert: Any, gate_up: Weight, down: Weight, number: int) -> None:
             layer.values, layer.scale = whole.values[number, rows], whole.scale[number, rows]
 
 
-def routes(layer: Any) -> Routes | None:
-    """The router of a :class:`~beingh05_model.network.backbone.Layer`."""
-    router = layer.router
-    if router is None:
-        return None
-    state_norm, text_norm, state, text = (
-        one.weight.detach() for one in (router.state_norm, router.text_norm, router.state, router.text)
-    )
-    return Routes(state_norm, text_norm, state, text, router.bias)
-
-
-def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    x32 = x.float()
-    return weight * (x32 * torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
-
-
 def project(w: Half, x_BND: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
     """Queries [B, N, H, E], keys and values [B, N, K, E]; queries and keys normalised per head."""
     heads, kv = sizes.heads, sizes.kv_heads
@@ -176,16 +151,9 @@ def feed_forward(w: Half, x_BND: Tensor, sizes: Sizes) -> Tensor:
     return linear(F.silu(gate) * up, w.down)
 
 
-def choose(w: Routes, state_BD: Tensor, text_BD: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
-    """Numbers of the chosen experts [B, C], ascending, and their weights [B, C]."""
-    logits = F.linear(rms(state_BD, w.state_norm, sizes.eps), w.state)
-    logits = (logits + F.linear(rms(text_BD, w.text_norm, sizes.eps), w.text)).float()
-    chosen = (logits + w.bias).topk(sizes.top_k, dim=-1).indices.sort(-1).values
-    return chosen, logits.gather(-1, chosen).softmax(-1).to(state_BD.dtype)
-
-
-def routed_feed_forward(w: Half, x_BND: Tensor, chosen_BC: Tensor, weight_BC: Tensor, sizes: Sizes) -> Tensor:
+def routed_feed_forward(w: Half, x_BND: Tensor, routed: Routed, sizes: Sizes) -> Tensor:
     """The chosen experts' matrices are gathered, one set a row."""
+    chosen_BC, weight_BC = routed
     x = rms(x_BND, w.ffn_norm, sizes.eps)[:, None]
     gate, up = _per_row(x, w.gate_up, chosen_BC).chunk(2, dim=-1)
     out_BCND = _per_row(F.silu(gate) * up, w.down, chosen_BC)
@@ -199,8 +167,8 @@ def _per_row(x: Tensor, w: Weight, chosen_BC: Tensor) -> Tensor:
 
 
 def suffix_layer(
-    w: Half, router: Routes | None, x_BND: Tensor, keys: Tensor, values: Tensor, bias: Tensor,
-    rope: tuple[Tensor, Tensor], text_BD: Tensor | None, state_at: int, sizes: Sizes,
+    w: Half, routed: Routed | None, x_BND: Tensor, keys: Tensor, values: Tensor, bias: Tensor,
+    rope: tuple[Tensor, Tensor], sizes: Sizes,
 ) -> Tensor:  # fmt: skip
     """One layer of the action expert over the N last tokens; their keys and values are written at the end of the
     buffers [B, K, M, E]."""
@@ -209,10 +177,9 @@ def suffix_layer(
     keys[:, :, first:].copy_(rotate(k, rope))
     values[:, :, first:].copy_(v)
     out = x_BND + linear(attend(rotate(q, rope), keys, values, bias), w.o)
-    if router is None or text_BD is None:
+    if routed is None:
         return out + feed_forward(w, out, sizes)
-    chosen, weight = choose(router, x_BND[:, state_at], text_BD, sizes)
-    return out + routed_feed_forward(w, out, chosen, weight, sizes)
+    return out + routed_feed_forward(w, out, routed, sizes)
 
 
 def prefix_layer(

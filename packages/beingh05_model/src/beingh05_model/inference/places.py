@@ -24,7 +24,6 @@ class Form(NamedTuple):
         prefix, keys: P and M = P + N.
         prefix_order, suffix_order: Tokens of the action expert in either part, by their number in (states, special
             tokens, steps); of steps the prefix has none.
-        state_at: Place of the state in the suffix, -1 where it is in the prefix.
         steps_at: Places of all action steps in the suffix; ``first``: the chunk's first step.
         rounds, euler: Refinements and Euler steps.
     """
@@ -35,7 +34,6 @@ class Form(NamedTuple):
     views: int
     prefix_order: tuple[int, ...]
     suffix_order: tuple[int, ...]
-    state_at: int
     steps_at: tuple[int, ...]
     first: int
     rounds: int
@@ -82,16 +80,13 @@ def form_of(t: Tokens, model: BeingH, start: int, stop: int, bucket: int, rounds
     first = int(target.int().argmax())
     if steps_at[0] < 0 or not target[first:].all() or bool((t.action_target != target).any()):
         raise ValueError("static shapes need all action steps in one run, the predicted ones last")
-    state_at = int(t.state_at[0]) - start if len(t.state_at) == 1 else -1
-    if model.config.mof is not None and state_at < 0:
+    if model.config.mof is not None and (len(t.state_at) != 1 or int(t.state_at[0]) < start):
         raise ValueError("static shapes with routed experts need one state, after the words")
     if rounds and len(t.state_at) != 1:
         raise ValueError("static shapes with a gate need one state")
     keys = -(-stop // bucket) * bucket
     views = t.pixels.shape[1] if len(t.image_at) else 0
-    return Form(
-        t.rows, keys - (stop - start), keys, views, before, suffix, max(state_at, -1), steps_at, first, rounds, euler
-    )
+    return Form(t.rows, keys - (stop - start), keys, views, before, suffix, steps_at, first, rounds, euler)
 
 
 def padded(layout: Layout, start: int, stop: int, prefix: int) -> Layout:

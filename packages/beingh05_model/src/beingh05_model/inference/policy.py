@@ -17,6 +17,7 @@ from torch import Tensor
 from beingh05_model.inference.denoise import Denoiser, Draw, Locked
 from beingh05_model.inference.generate import generate
 from beingh05_model.network.model import BeingH
+from beingh05_model.network.mpg import DIRECTION_SEED
 from beingh05_model.network.tokens import Tokens
 from beingh05_model.sequence import images
 from beingh05_model.sequence import tokenizer as tk
@@ -77,14 +78,16 @@ class Policy:
         self._template = templates_of("motion_generation")[0].template_id
 
     def act(self, observations: Sequence[Observation], denoiser: Denoiser | None = None) -> np.ndarray:
-        """Chunks [B, T, S]. Observations of one form (as many words, as many pictures) are run together."""
+        """Chunks [B, T, S]. Observations of one form (as many words, as many pictures) are run together; with a gate
+        over the batch, as released, each is run alone, or robots would gate one another."""
         denoiser = denoiser or Denoiser(self.model)
         chunk = self.model.config.flow.chunk
         seeds = self._seeds(observations)
         examples = [self.example(o, o.instruction) for o in observations]
+        alone = denoiser.rounds > 0 and self.model.config.compat.mpg_gate_of_batch
         alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
         for number, (example, seen) in enumerate(zip(examples, observations, strict=True)):
-            alike[(*(s.length for s in example.segments), seen.delay)].append(number)
+            alike[(*(s.length for s in example.segments), seen.delay, alone and number)].append(number)
         out = np.zeros((len(observations), chunk, 200), np.float32)
         for members in alike.values():
             tokens = self._rows([examples[i] for i in members])
@@ -100,7 +103,7 @@ class Policy:
         return [drawn if one.seed is None else one.seed for one, drawn in zip(observations, own, strict=True)]
 
     def _directions(self, drawn: _Drawn) -> Draw | None:
-        """Directions of eq. 14 where the network would draw them itself, from a generator that nobody seeds."""
+        """Directions of eq. 14 where the gate takes random ones."""
         return drawn.directions if self.model.config.compat.mpg_random_directions else None
 
     def plan_then_act(
@@ -178,12 +181,12 @@ def action_slots(embodiment: str) -> np.ndarray:
 class _Drawn:
     """Randomness of the rows of a batch, each from a generator of its own, so that no row depends on its neighbours.
 
-    Directions are shared by a batch and follow its first row.
+    Directions are shared by a batch and follow its first row's seed, by other numbers than its noise.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self._rows = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._shared = torch.Generator().manual_seed(seeds[0])
+        self._shared = torch.Generator().manual_seed(seeds[0] ^ DIRECTION_SEED)
 
     def noise(self, shape: tuple[int, ...]) -> Tensor:
         """[B, T, S], other numbers at every call."""

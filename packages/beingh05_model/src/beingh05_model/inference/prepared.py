@@ -17,10 +17,10 @@ from torch import Tensor
 
 from beingh05_model.inference import halves
 from beingh05_model.inference.places import Form, padded
-from beingh05_model.network import adapters
 from beingh05_model.network.attention import Mask
 from beingh05_model.network.layers import rope_tables
 from beingh05_model.network.model import BeingH
+from beingh05_model.network.mof import Router
 from beingh05_model.network.tokens import Tokens
 
 Mode = Literal["eager", "compiled", "graphed", "compiled+graphed"]
@@ -33,7 +33,7 @@ class Weights:
     model: BeingH
     und: list[halves.Half]
     act: list[halves.Half]
-    routes: list[halves.Routes | None]
+    routers: list[Router | None]
     encode: Tensor | None
     decode: Tensor | None
     sizes: halves.Sizes
@@ -43,22 +43,15 @@ class Weights:
         layers: list[Any] = list(model.backbone.layers)
         encode = decode = None
         if model.adapters is not None:
-            width = model.config.backbone.act.width
-            encode = model.action_unit.new_zeros(width, 200, dtype=model.dtype)
-            decode = torch.zeros_like(encode.T)
-            for name in adapters.ADAPTER_GROUPS:
-                slots = adapters.group_slots(name)
-                encode[:, slots] = model.adapters.encode[name].detach()
-                decode[slots] = model.adapters.decode[name].detach()
-        top_k = 0 if model.config.mof is None else model.config.mof.top_k
+            encode, decode = (matrix.to(model.dtype) for matrix in model.adapters.dense())
         return cls(
             model,
             [halves.half(layer.und) for layer in layers],
             [halves.half(layer.act) for layer in layers],
-            [halves.routes(layer) for layer in layers],
+            [layer.router for layer in layers],
             encode,
             decode,
-            halves.Sizes.of(model.config.backbone, top_k),
+            halves.Sizes.of(model.config.backbone),
         )
 
 
@@ -72,9 +65,13 @@ class Prepared:
             [torch.zeros(form.rows, b.kv_heads, form.keys, b.head_dim, device=device, dtype=dtype) for _ in weights.und]
             for _ in range(2)
         )
-        self.text = [
-            torch.zeros(form.rows, b.und.width, device=device, dtype=dtype) if route is not None else None
-            for route in weights.routes
+        top_k = 0 if self.model.config.mof is None else self.model.config.mof.top_k
+        shape = (form.rows, top_k)
+        self.routed: list[halves.Routed | None] = [
+            (torch.zeros(shape, device=device, dtype=torch.long), torch.zeros(shape, device=device, dtype=dtype))
+            if router is not None
+            else None
+            for router in weights.routers
         ]
         # on the device, because a graph must not copy a list from the host
         orders = {"prefix_order": form.prefix_order, "suffix_order": form.suffix_order, "steps_at": form.steps_at}
@@ -123,19 +120,22 @@ class Prepared:
 
     @torch.no_grad()
     def _prefix(self) -> None:
-        """Pictures, words and clean context: keys and values of the first P places, pooled instructions."""
+        """Pictures, words and clean context: keys and values of the first P places, and each layer's experts."""
         model, form, b, w = self.model, self.form, self.buffers, self.weights
         und = model.backbone.embed(b["ids"])
         if form.views:
             seen = model.views(b["pixels"])[:, b["picture"].clamp(min=0)]
             und = torch.where((b["picture"] >= 0)[None, :, None], seen, und)
-        act = torch.cat(self._still(self._state()), dim=1)[:, b["prefix_order"]]
+        state = self._state()
+        act = torch.cat(self._still(state), dim=1)[:, b["prefix_order"]]
         rope = rope_tables(b["position"][:, : form.prefix], w.sizes.head_dim, model.config.backbone.rope_theta)
         last = len(w.und) - 1
         for number, (u, a) in enumerate(zip(w.und, w.act, strict=True)):
-            pooled = self.text[number]
-            if pooled is not None:
-                pooled.copy_((b["text_weight"].to(und.dtype)[:, None] @ und)[:, 0])
+            router, routed = w.routers[number], self.routed[number]
+            if router is not None and routed is not None:
+                pooled = (b["text_weight"].to(und.dtype)[:, None] @ und)[:, 0]
+                for kept, new in zip(routed, router.choose(router.logits(state[:, 0], pooled)), strict=True):
+                    kept.copy_(new)
             und, act = self.prefix_layer(
                 u, a, und, act, b["und_at"], b["act_at"], self.keys[number], self.values[number], b["bias_prefix"],
                 rope, number == last, w.sizes,
@@ -190,13 +190,12 @@ class Prepared:
         return gated_state[:, None], torch.cat([steps[:, :first], gated_steps], dim=1)
 
     def _velocity(self, state: Tensor, steps: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-        form, w, model = self.form, self.weights, self.model
+        w, model = self.weights, self.model
         x = torch.cat([*self._still(state), steps], dim=1)[:, self.buffers["suffix_order"]]
-        for number, (half, route) in enumerate(zip(w.act, w.routes, strict=True)):
+        for number, (half, routed) in enumerate(zip(w.act, self.routed, strict=True)):
             x = self.suffix_layer(
-                half, route, x, self.keys[number], self.values[number], self.buffers["bias_suffix"], rope,
-                self.text[number], form.state_at, w.sizes,
-            )  # fmt: skip
+                half, routed, x, self.keys[number], self.values[number], self.buffers["bias_suffix"], rope, w.sizes
+            )
         h = model.backbone.act_norm(x)[:, self.buffers["steps_at"]]
         velocity = model.action_decoder(h)
         if w.decode is not None:

@@ -130,6 +130,11 @@ def _experts(model: BeingH, given: dict[str, Tensor], config: ModelConfig, where
     layers = range(first, min(config.mof_first_layer, model.config.backbone.layers))
     if mof is None or not layers:
         return set()
+    if mof.top_k == 1 < mof.experts:
+        raise CheckpointError(
+            f"{where}: one expert at a time has its share of a softmax over {mof.experts} as its weight and "
+            "cannot begin as the dense network; set model.mof.top_k to 2 or more"
+        )
     narrow = mof.ffn if mof.ffn is not None else max(1, width // mof.top_k)
     slices = width // narrow
     if width % narrow or mof.top_k % slices or mof.experts % mof.top_k:

@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from beingh05_model.network.config import SLOTS
 from unihand_data.space import GROUPS
 
 #: the K groups of eq. 12, by the groups of the slot table that each one holds
@@ -61,6 +62,16 @@ class SlotAdapters(nn.Module):
     def active(self, slots_BS: Tensor) -> dict[str, Tensor]:
         """Per group, bool [...]: does the embodiment have one of its slots? ``slots_BS`` bool [..., 200]."""
         return {name: slots_BS[..., group_slots(name)].any(-1) for name in ADAPTER_GROUPS}
+
+    def dense(self) -> tuple[Tensor, Tensor]:
+        """Both residuals over all slots as one matrix each, [D, S] and [S, D]; slots without an adapter are zero."""
+        some = next(iter(self.encode.values()))
+        encode = some.new_zeros(some.shape[0], SLOTS)
+        decode = torch.zeros_like(encode.T)
+        for name in ADAPTER_GROUPS:
+            slots = group_slots(name)
+            encode[:, slots], decode[slots] = self.encode[name].detach(), self.decode[name].detach()
+        return encode, decode
 
     def at_encoder(self, x_TS: Tensor, slots_TS: Tensor) -> Tensor:
         """What the adapters add to the encoder's first projection, [T, D]; ``slots_TS``: slots of each step's

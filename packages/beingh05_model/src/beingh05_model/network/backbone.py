@@ -30,8 +30,7 @@ class Block:
         und_U, act_A: Their places in the block.
         mask: Who sees whom; its queries are this block, its keys everything up to the end of the block.
         sample_BA: Row of the routing that each action token follows (Mixture of Flow), -1 for none.
-        state_of: Per sample (row, place among the action tokens) of its state token, two [S] vectors,
-            by sample number.
+        state_SD: Per sample with a state its embedding before the gate, by sample number.
         text_SU: Per sample with a state a weight over the understanding tokens of all rows, [S, B * U], rows summing
             to one, zero where the instruction lies in the cache.
     """
@@ -42,7 +41,7 @@ class Block:
     act_A: Tensor
     mask: Mask
     sample_BA: Tensor | None = None
-    state_of: tuple[Tensor, Tensor] | None = None
+    state_SD: Tensor | None = None
     text_SU: Tensor | None = None
 
 
@@ -127,8 +126,8 @@ class Layer(nn.Module):
         if self.router is not None:
             if block.text_SU is not None:
                 text = block.text_SU @ und.flatten(0, 1)
-            if block.state_of is not None and text is not None:
-                routing = self.router(act[block.state_of], text)
+            if block.state_SD is not None and text is not None:
+                routing = self.router(block.state_SD, text)
         q, k, v = (
             _merge(a, b, und_U, act_A) for a, b in zip(self.und.project(und), self.act.project(act), strict=True)
         )

@@ -8,8 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Root-mean-square norm over the last axis, computed in float32 and cast back before the weight (as Qwen3)."""
+    x32 = x.float()
+    return weight * (x32 * torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+
 class RmsNorm(nn.Module):
-    """Root-mean-square norm, computed in float32 and cast back before the weight (as Qwen3)."""
+    """:func:`rms` with a learned weight."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -17,9 +23,7 @@ class RmsNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        x32 = x.float()
-        x32 = x32 * torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * x32.to(x.dtype)
+        return rms(x, self.weight, self.eps)
 
 
 class SwiGlu(nn.Module):

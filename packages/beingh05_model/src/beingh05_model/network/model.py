@@ -23,7 +23,7 @@ from beingh05_model.network.adapters import SlotAdapters
 from beingh05_model.network.attention import Mask
 from beingh05_model.network.backbone import Backbone, Block, Features
 from beingh05_model.network.config import SLOTS, ModelConfig
-from beingh05_model.network.mpg import Mpg
+from beingh05_model.network.mpg import Grouped, Mpg
 from beingh05_model.network.tokens import Tokens
 from beingh05_model.network.vision import Connector, Vision
 
@@ -68,7 +68,9 @@ class BeingH(nn.Module):
         self.action_encoder = ActionEncoder(SLOTS, act)
         self.action_decoder = Mlp(act, act, SLOTS)
         self.delimiters = None if config.compat.bare_actions else nn.Embedding(len(DELIMITERS), act)
-        self.mpg = None if config.mpg is None else Mpg(config.mpg, config.compat, act, und)
+        self.mpg = None
+        if config.mpg is not None:
+            self.mpg = Mpg(config.mpg, config.compat, act, und, gates_state=config.motion_tokens is None)
         self.adapters = SlotAdapters(act) if config.adapters else None
         if config.motion_tokens is None:
             self.motion_embed = self.motion_place = self.motion_head = None
@@ -194,8 +196,19 @@ class BeingH(nn.Module):
 
     # ---- routing --------------------------------------------------------------------------------------------------
 
-    def block(self, t: Tokens, und: tuple[Tensor, Tensor], act: tuple[Tensor, Tensor], mask: Mask) -> Block:
-        """The tokens of a call as the backbone takes them; ``mask.start`` is subtracted from the places."""
+    def block(
+        self,
+        t: Tokens,
+        und: tuple[Tensor, Tensor],
+        act: tuple[Tensor, Tensor],
+        mask: Mask,
+        state_BPD: Tensor | None = None,
+    ) -> Block:
+        """The tokens of a call as the backbone takes them; ``mask.start`` is subtracted from the places.
+
+        Args:
+            state_BPD: Embeddings of all states before the gate, by which action tokens are routed.
+        """
         (und_BUD, und_U), (act_BAD, act_A) = und, act
         block = Block(und_BUD, act_BAD, und_U - mask.start, act_A - mask.start, mask)
         if self.config.mof is None or not (len(t.state_at) or (_runs(act_A) and not len(act_A))):
@@ -214,10 +227,8 @@ class BeingH(nn.Module):
         if len(t.delimiter_at):
             sample_BN[rows, t.delimiter_at] = _sample_of_document(t, t.delimiter_at)
         block.sample_BA = torch.searchsorted(routed, sample_BN[:, act_A])
-        row = rows.expand(-1, len(t.state_at)).flatten()[order]
-        if torch.isin(t.state_at, act_A).all():
-            place = torch.searchsorted(act_A, t.state_at).repeat(t.rows)[order]
-            block.state_of = (row, place)
+        if state_BPD is not None:
+            block.state_SD = state_BPD.flatten(0, 1)[order]
         return block
 
     # ---- training -------------------------------------------------------------------------------------------------
@@ -264,7 +275,7 @@ class BeingH(nn.Module):
         noise_BTS = self.usable(t.action_slots, t.noise)
         noisy_BTS = flow.interpolate(noise_BTS, clean_BTS, t.time)
         steps = self.encode_steps(noisy_BTS, flow.bucket(t.time, self.config.flow), t.action_slots)
-        state = self.encode_state(t)
+        state = ungated = self.encode_state(t)
         figures: dict[str, Tensor] = {}
         targets = bool(t.action_target.any())
         if self.mpg is not None and self.mpg.config.strength and (targets or torch.is_grad_enabled()):
@@ -274,42 +285,36 @@ class BeingH(nn.Module):
             else:
                 state, steps = self._gate_nothing(state, steps, clean, directions)
         act = self.embed_act(t, state, steps)
-        features: Features = self.backbone(self.block(t, und, act, Mask(t.layout)))
+        features: Features = self.backbone(self.block(t, und, act, Mask(t.layout), ungated))
         if features.routings:
             figures["routing"] = torch.stack([r.loss for r in features.routings.values()]).sum()
             figures["expert_share"] = torch.stack([r.weight_BX for r in features.routings.values()])
         return (features.und_BUD, features.act_BAD, und[1], act[1]), figures, clean_BTS - noise_BTS
 
     def gated(
-        self, t: Tokens, state_BPD: Tensor, steps_BTD: Tensor, clean_BTD: Tensor, directions: Tensor | None
+        self,
+        t: Tokens,
+        state_BPD: Tensor,
+        steps_BTD: Tensor,
+        clean_BTD: Tensor,
+        directions: Tensor | None,
+        grouped: Grouped | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gate state and predicted steps sample by sample; context steps and samples without a target stay as they
-        are."""
+        are.
+
+        Args:
+            grouped: Of ``t``, where it is known already.
+        """
         assert self.mpg is not None
-        target = t.action_target.flatten()
-        sample_of = t.action_sample.flatten()[target]
-        with_target = sample_of.unique()
-        number = torch.full((t.samples,), -1, device=target.device, dtype=torch.long)
-        number[with_target] = torch.arange(len(with_target), device=target.device)
-        row = number[sample_of]
-        order = torch.arange(len(row), device=row.device)
-        start = torch.searchsorted(row, torch.arange(len(with_target), device=row.device))
-        column = order - start[row]
-        shape = (len(with_target), int(column.max()) + 1)
-
-        def padded(flat: Tensor) -> Tensor:
-            return flat.new_zeros(*shape, *flat.shape[1:]).index_put((row, column), flat[: len(row)])
-
-        steps, clean = steps_BTD.flatten(0, 1), clean_BTD.flatten(0, 1)
-        real = padded(t.action_real.flatten()[target])
-        state_flat, state_sample = state_BPD.flatten(0, 1), t.state_sample.flatten()
-        at_state = torch.searchsorted(state_sample, with_target)
+        g = Grouped.of(t) if grouped is None else grouped
+        state, steps = state_BPD.flatten(0, 1), steps_BTD.flatten(0, 1)
         gated_state, gated_steps, gate = self.mpg(
-            state_flat[at_state], padded(steps[target]), padded(clean[target]), real, directions
+            state[g.state_B], g.spread(steps_BTD), g.spread(clean_BTD), g.real, directions
         )
-        state_flat = state_flat.index_copy(0, at_state, gated_state)
-        steps = steps.index_copy(0, target.nonzero()[:, 0], gated_steps[row, column])
-        return state_flat.view_as(state_BPD), steps.view_as(steps_BTD), gate
+        state = state.index_copy(0, g.state_B, gated_state)
+        steps = steps.index_copy(0, g.step_Q, gated_steps[g.row_Q, g.column_Q])
+        return state.view_as(state_BPD), steps.view_as(steps_BTD), gate
 
     def _gate_nothing(
         self, state_BPD: Tensor, steps_BTD: Tensor, clean_BTD: Tensor, directions: Tensor | None
@@ -323,6 +328,8 @@ class BeingH(nn.Module):
             return torch.cat([flat[:0], flat.new_zeros(1, flat.shape[-1])])[:, None]
 
         real = torch.ones(1, 1, dtype=torch.bool, device=state_BPD.device)
+        if directions is None and self.config.compat.mpg_random_directions:
+            directions = torch.ones(self.mpg.directions_shape)  # of the blank: any do
         state, steps, _ = self.mpg(blank(state_BPD)[:, 0], blank(steps_BTD), blank(clean_BTD), real, directions)
         return (
             torch.cat([state_BPD.flatten(0, 1), state[:0]]).view_as(state_BPD),

@@ -1,8 +1,9 @@
 """Mixture of Flow (paper 5.1.2): foundation layers are dense, upper layers route each sample to a few of many experts.
 
-The router of a layer looks at the state token and at the pooled instruction, not at noisy action steps, so the
-choice is one per sample and layer and does not change while the flow is integrated. Legend: B samples, N tokens, X
-experts, D width.
+The router of a layer looks at the embedding of the state, before the gate and the layers, and at the pooled features
+of the instruction in that layer. Neither can feel an action step, noisy or clean, so the choice is one per sample and
+layer and does not change while the flow is integrated. Legend: B samples, N tokens, X experts, C chosen experts, D
+width.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Routing:
     """What one layer's router decided for the samples of a batch.
 
     Attributes:
-        weight_BX: Mixing weights; zero for experts that were not chosen, else softmax over the chosen ones.
+        weight_BX: Mixing weights; zero for experts that were not chosen (:meth:`Router.choose`).
         loss: Balance and z-loss, already weighted.
     """
 
@@ -30,7 +31,7 @@ class Routing:
 
 
 class Router(nn.Module):
-    """Logits from the state token's features and the mean of the instruction's features."""
+    """Logits from the state's embedding and the mean of the instruction's features."""
 
     def __init__(self, config: MofConfig, act_width: int, und_width: int, eps: float) -> None:
         super().__init__()
@@ -43,13 +44,25 @@ class Router(nn.Module):
         self.bias: Tensor
         self.register_buffer("bias", torch.zeros(config.experts))
 
+    def logits(self, state_BD: Tensor, text_BD: Tensor) -> Tensor:
+        """float32 [B, X]."""
+        return (self.state(self.state_norm(state_BD)) + self.text(self.text_norm(text_BD))).float()
+
+    def choose(self, logits_BX: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers of the chosen experts [B, C], ascending, and their mixing weights [B, C]: softmax over the chosen
+        ones. Of one expert that would be 1 whatever the router says, and the flow could not teach it: a single expert
+        has its share of the softmax over all, as in Switch Transformer (arXiv 2101.03961, eq. 2)."""
+        top_k = self.config.top_k
+        chosen_BC = (logits_BX + self.bias).topk(top_k, dim=-1).indices.sort(-1).values
+        if top_k == 1:
+            return chosen_BC, logits_BX.softmax(-1).gather(-1, chosen_BC)
+        return chosen_BC, logits_BX.gather(-1, chosen_BC).softmax(-1)
+
     def forward(self, state_BD: Tensor, text_BD: Tensor) -> Routing:
-        logits_BX = self.state(self.state_norm(state_BD)) + self.text(self.text_norm(text_BD))
-        logits_BX = logits_BX.float()
-        config = self.config
-        chosen_BX = torch.zeros_like(logits_BX, dtype=torch.bool)
-        chosen_BX.scatter_(-1, (logits_BX + self.bias).topk(config.top_k, dim=-1).indices, True)
-        weight_BX = logits_BX.masked_fill(~chosen_BX, float("-inf")).softmax(-1)
+        config, logits_BX = self.config, self.logits(state_BD, text_BD)
+        chosen_BC, weight_BC = self.choose(logits_BX)
+        chosen_BX = torch.zeros_like(logits_BX, dtype=torch.bool).scatter_(-1, chosen_BC, True)
+        weight_BX = torch.zeros_like(logits_BX).scatter(-1, chosen_BC, weight_BC)
         samples = max(1, len(logits_BX))  # a row may have none to route
         loss = config.z_weight * logits_BX.logsumexp(-1).pow(2).sum() / samples
         if config.balance == "loss":

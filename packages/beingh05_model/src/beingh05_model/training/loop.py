@@ -140,11 +140,14 @@ class Run:
             states[row.stream] = row.state
             if self.settings.lora is not None and self.settings.lora.dropout:  # nothing else draws in a forward pass
                 torch.manual_seed(hash((self.settings.seed, step, row.stream)))
+            directions = None
+            if config.mpg is not None and config.compat.mpg_random_directions:
+                directions = engine.module.mpg.directions(hash((self.settings.seed, step, row.stream, 1)))
             if self.adapters is not None:
                 self.adapters.see(row.content)
             t = row.content.to(engine.device)
             interval.clock.add("data_s")
-            parts: Losses = engine(t)
+            parts: Losses = engine(t, directions)
             shares = losses.shares(parts, count, whole)
             loss = every * losses.weighted(shares, self.settings.loss)  # the engine takes the mean over rows and ranks
             self.balance.see(parts)
