@@ -185,7 +185,7 @@ def test_biases_even_out_the_experts_of_a_model_that_learns_from_mostly_one_robo
         return float(load.max() / load.sum())
 
     assert busiest(balance="none") > 0.45  # 0.5: every sample chooses it
-    assert busiest(balance="bias", bias_step=0.2) < 0.33
+    assert busiest(balance="bias", bias_step=0.2) < 0.4
 
 
 def test_adapters_are_silent_at_the_start_and_touch_only_their_embodiments_groups():
