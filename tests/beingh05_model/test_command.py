@@ -5,6 +5,7 @@ import re
 import pytest
 
 from beingh05_model import cli
+from beingh05_model.commands.overrides import overrides
 from beingh05_model.network.config import FlowConfig
 from beingh05_model.network.presets import internvl35
 from beingh05_model.training import estimate
@@ -62,3 +63,22 @@ def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path, capsys):
     assert cli.main(["train", str(config)]) == 2
     assert "modell" in capsys.readouterr().err
     assert cli.main(["train", str(tmp_path / "none.yaml")]) == 2
+
+
+def test_what_cannot_be_read_or_set_is_named(tmp_path, capsys):
+    config = tmp_path / "a.yaml"
+    config.write_text("model: tiny\nsteps: 3\noutput: x\n")
+    for words, said in (
+        ([str(tmp_path / "none.yaml")], "none.yaml"),
+        ([str(tmp_path)], "cannot be read"),
+        ([str(config), "--set", "steps=[1"], "not valid YAML"),
+        ([str(config), "--set", "steps.first=1"], "steps is 3 and has no fields"),
+    ):
+        assert cli.main(["train", *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_preset_named_in_the_file_can_be_changed_in_part(tmp_path):
+    config = tmp_path / "a.yaml"
+    config.write_text("model: tiny\nsteps: 3\n")
+    assert overrides(["model.flow.chunk=8"], config) == {"model": {"preset": "tiny", "flow": {"chunk": 8}}}

@@ -40,7 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (`| head`) has seen enough; nothing is left to be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (SettingsError, DatasetRefused, ShardError, FileNotFoundError, ValueError, KeyError) as error:
+    except OSError as error:
+        print(f"refused: {error}", file=sys.stderr)  # with the path that it names
+        return 2
+    except (SettingsError, DatasetRefused, ShardError, ValueError) as error:
         print(f"refused: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2
 

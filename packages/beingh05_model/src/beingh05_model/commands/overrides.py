@@ -30,6 +30,8 @@ def overrides(pairs: list[str], path: Path, preset: dict[str, Any] | None = None
         data = yaml_text.loads(path.read_text()) or {}
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     if preset is None or not isinstance(data, dict):
         return put_in(data, pairs)
     from beingh05_model.training.settings import over
@@ -45,9 +47,16 @@ def put_in(data: dict[str, Any], pairs: list[str]) -> dict[str, Any]:
         key, value = pair("--set", one)
         words = key.split(".")
         node = data
-        for word in words[:-1]:
+        for number, word in enumerate(words[:-1], 1):
             node = node.setdefault(word, {})
-        node[words[-1]] = yaml_text.loads(value)
+            if isinstance(node, str) and words[:number] == ["model"]:  # a preset's name, of which something differs
+                node = data["model"] = {"preset": node}
+            if not isinstance(node, dict):
+                raise SettingsError(f"--set {one}: {'.'.join(words[:number])} is {node!r} and has no fields")
+        try:
+            node[words[-1]] = yaml_text.loads(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {one}: not valid YAML: {error}") from error
         changed[words[0]] = data[words[0]]
     return changed
 

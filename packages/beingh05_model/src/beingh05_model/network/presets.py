@@ -36,10 +36,10 @@ def internvl35(size: str, vocab: int = VOCABULARY, **parts: Any) -> ModelConfig:
     """The dense model on InternVL3.5 of a size ("1b", "2b", "4b", "8b"); ``parts`` are further fields of ModelConfig.
 
     Raises:
-        KeyError: no such size; the message lists the sizes.
+        ValueError: no such size; the message lists the sizes.
     """
     if size not in _INTERNVL35:
-        raise KeyError(f"no InternVL3.5 of size {size!r}; there are {', '.join(_INTERNVL35)}")
+        raise ValueError(f"no InternVL3.5 of size {size!r}; there are {', '.join(_INTERNVL35)}")
     layers, heads, width, ffn, act_width, act_ffn = _INTERNVL35[size]
     backbone = BackboneConfig(
         layers=layers,
@@ -91,8 +91,8 @@ def preset(name: str) -> ModelConfig:
     """A configuration by name.
 
     Raises:
-        KeyError: no such preset; the message lists them.
+        ValueError: no such preset; the message lists them.
     """
     if name not in PRESETS:
-        raise KeyError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]()

@@ -56,12 +56,14 @@ def train(
     """
     rank, world = dist.get_rank(), dist.get_world_size()
     mine = turns(settings, 0, rank, world)  # refused before anything is built
+    if not resume:
+        saving.begin(settings)
     trackers.check(settings)
     if settings.lora is not None:
         lora.attach(model, settings.lora, settings.seed)
     freeze(model, settings)
     model.backbone.recompute = model.vision.recompute = settings.recompute
-    state = saving.newest(settings) if resume else None
+    state = saving.newest(settings, about) if resume else None
     taken = take_out(model)
     if state is not None:
         state.load_weights(model)

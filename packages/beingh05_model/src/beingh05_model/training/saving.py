@@ -52,7 +52,8 @@ class Saver:
         if world > 1:
             dist.all_gather_object(every, mine)
         streams = {str(number): state for one in every for number, state in one.items()}
-        save_state(out / "state" / name, self.engine, self.ema, {"step": step, "streams": streams})
+        told = {"step": step, "streams": streams, "samples": samples_of(settings, self.about)}
+        save_state(out / "state" / name, self.engine, self.ema, told)
         weights = {"": full_tensors(self.engine)}
         if self.ema is not None:
             weights["-ema"] = self.ema.gathered(self.engine.module)
@@ -69,22 +70,62 @@ class Saver:
             if self.adapters is not None:
                 torch.save(self.adapters.state_dict(), out / "state" / name / ADAPTERS)
             checkpoint.write_text(out / "latest", name + "\n")
-            for old in sorted((out / "state").glob("step-*"))[: -settings.keep]:
+            for old in sorted((out / "state").glob("step-*"), key=step_of)[: -settings.keep]:
                 shutil.rmtree(old)
         dist.barrier()
 
 
-def newest(settings: TrainSettings) -> State:
+def step_of(folder: Path) -> int:
+    """Of ``step-N``."""
+    return int(folder.name.removeprefix("step-"))
+
+
+def samples_of(settings: TrainSettings, about: dict[str, Any]) -> dict[str, Any]:
+    """What decides which samples a run sees, in plain data; how they are read and by how many ranks does not."""
+    data = settings.data.model_dump(
+        mode="json", exclude={"recipe", "workers", "ahead", "cached_episodes", "open_videos"}
+    )
+    packing = settings.packing.model_dump(mode="json", exclude={"pad"})
+    return {
+        "data.recipe": about.get("recipe"),
+        "seed": settings.seed,
+        **{f"data.{name}": value for name, value in data.items()},
+        **{f"packing.{name}": value for name, value in packing.items()},
+    }
+
+
+def begin(settings: TrainSettings) -> None:
+    """Refuse to begin where a run is.
+
+    Raises:
+        ValueError: the output holds a checkpoint.
+    """
+    latest = Path(settings.output) / "latest"
+    if latest.is_file():
+        raise ValueError(
+            f"{settings.output}: holds a run that is at {latest.read_text().strip()}; go on with it (beingh05 resume), "
+            "or begin in another output"
+        )
+
+
+def newest(settings: TrainSettings, about: dict[str, Any]) -> State:
     """The state of the newest whole checkpoint of a run's output.
 
     Raises:
-        ValueError: there is none, or it is of a run with other streams.
+        ValueError: there is none, or it is of a run with other samples or streams.
     """
     out = Path(settings.output)
     latest = out / "latest"
     if not latest.is_file():
         raise ValueError(f"{out}: nothing to resume; no checkpoint was completed there")
     state = State(out / "state" / latest.read_text().strip())
+    now = samples_of(settings, about)
+    for name, was in state.told.get("samples", now).items():
+        if name not in ("packing.rows", "packing.lanes") and now.get(name, was) != was:
+            raise ValueError(
+                f"{state.folder}: was begun with {name} {was!r}, and it is {now[name]!r} now: the run would see other "
+                "samples; set it back, or start a run of its own from the checkpoint (start: ...)"
+            )
     strange = [n for n in state.told["streams"] if int(n) >= settings.packing.streams]
     if strange:
         raise ValueError(

@@ -202,10 +202,7 @@ class TrainSettings(Settings):
         if not isinstance(given, dict) or "preset" not in given:
             return given
         changes = {name: value for name, value in given.items() if name != "preset"}
-        try:
-            return over(preset(given["preset"]).model_dump(mode="json"), changes)
-        except KeyError as error:
-            raise ValueError(error.args[0]) from error
+        return over(preset(given["preset"]).model_dump(mode="json"), changes)
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSettings:
