@@ -24,8 +24,10 @@ GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 def process_group() -> Iterator[None]:
     """Join the launcher's processes (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``), or be the only one.
 
-    The group is destroyed at the end: without that, ZeRO 3 can abort a process after its work is done.
+    The group is destroyed at the end: without that, ZeRO 3 can abort a process after its work is done. What was set
+    here goes from the environment again, or a process started later would look for this group.
     """
+    before = {name: os.environ.get(name) for name in GROUP}
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for name, value in zip(GROUP, ("0", "0", "1", "127.0.0.1"), strict=False):
@@ -40,7 +42,11 @@ def process_group() -> Iterator[None]:
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 def _free_port() -> int:
