@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from beingh05_model import cli
@@ -19,8 +21,8 @@ from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.evaluation.held_out import HeldOutSettings
 from beingh05_model.evaluation.mwds import MwdsSettings
 from beingh05_model.evaluation.rollout import Outcome
-from beingh05_model.experiments import ablate, few_shot, one_arm, printed, summary
-from beingh05_model.experiments.ablation_data import held_out
+from beingh05_model.experiments import ablate, ablation_data, few_shot, one_arm, printed, summary
+from beingh05_model.experiments.ablation_data import FAMILIES, Sources, held_out
 from beingh05_model.experiments.ablation_report import Report
 from beingh05_model.experiments.arms import FROZEN, HUMAN_CHUNK, Arms, Choice, Places, final, frozen_layers
 from beingh05_model.motion_tokens import layout
@@ -419,13 +421,70 @@ def result(labels, seed, won, of=10, task=TASK):
 
 
 def test_seeds_give_students_interval_and_rollouts_wilsons():
-    """By hand: 0.2, 0.4, 0.6 have mean 0.4 and s 0.2; t(2, 97.5 %) = 4.3027; 0.2 / sqrt(3) * t = 0.49683."""
+    """By hand: 0.2, 0.4, 0.6 have mean 0.4 and s 0.2; t(2, 97.5 %) = 4.3027; 0.2 / sqrt(3) * t = 0.49683: from below
+    zero, where no success is, to 0.89683."""
     rows = summary.successes([result({"x": "a"}, seed, won) for seed, won in enumerate((2, 4, 6))], ("x",))
     cell = rows["a",][TASK]
     assert cell.mean.value == pytest.approx(0.4)
-    assert (cell.mean.low, cell.mean.high) == pytest.approx((-0.09683, 0.89683), abs=1e-4)
+    assert (cell.mean.low, cell.mean.high) == pytest.approx((0, 0.89683), abs=1e-4)
+    assert summary.over_seeds([0.2, 0.4, 0.6]).low == pytest.approx(-0.09683, abs=1e-4)  # of what has no bounds
     assert (cell.rollouts.low, cell.rollouts.high, cell.rollouts.n) == pytest.approx((0.2459, 0.5768, 30), abs=1e-4)
     assert summary.over_seeds([0.5]).low is None
+    assert summary.over_seeds([0.5, 0.5, 0.5]).low is None
+
+
+def test_success_stays_between_none_and_all_and_says_so():
+    rates = {("native", 0): 1, ("native", 1): 2, ("native", 2): 6, ("human", 0): 20, ("human", 1): 19, ("human", 2): 17}
+    results = [result({"frozen": "Und Only", "start": start}, seed, won, of=20) for (start, seed), won in rates.items()]
+    text = Report(choice("freeze", seeds=3), results, 6).markdown()
+    assert "| Und Only | native | 15.0 [0.0, 47.9] (" in text  # 5, 10 and 30 %: t alone would say -17.9
+    assert "| Und Only | human | 93.3 [74.4, 100.0] (" in text
+    assert "| Und Only | gain | +78.3 [26.6, 100.0] |" in text
+    assert "cut at 0 and 100 per cent" in text
+
+
+def judged(objective, seed, policy, last=0.29):
+    """An arm's report on people: MWDS of the arm and of a baseline on five episodes, wrist errors on two."""
+    few = {"low": None, "high": None, "n": 2, "level": 0.95}
+
+    def of(value):
+        return {"value": value, "low": value - 0.1, "high": value + 0.2, "n": 5, "level": 0.95, "samples": 9}
+
+    lab = {"episodes": 5, "hands": 9, "left_out": {}, "mwds": {"policy": of(policy), "last motion": of(last)}}
+    wrist = {"unit": "mm", "contenders": {"policy": {"mean": {"value": 40 + policy, **few}}}}
+    return {
+        "labels": {"objective": objective}, "seed": seed, "mwds": {"splits": {"lab": lab}},
+        "open_loop": {"embodiments": {"hands": {"groups": {"right_eef_position": wrist}}}},
+    }  # fmt: skip
+
+
+def test_mwds_has_an_interval_by_seed_and_one_by_episode_and_baselines_only_the_second():
+    values = {("hybrid", 0): 0.1, ("hybrid", 1): 0.3, ("without mask loss", 0): 0.2, ("without mask loss", 1): 0.2}
+    results = [judged(objective, seed, value) for (objective, seed), value in values.items()]
+    report = Report(choice("mask", seeds=2), results, 4)
+    text = report.markdown()
+    # by hand: s = 0.1 sqrt(2), t(1, 97.5 %) = 12.706, half 1.2706, cut at what a cosine can be
+    assert "| hybrid | 0.200 [-1.000, 1.000] (0.100, 0.400) | 40.200 [38.929, 41.471] (no interval) |" in text
+    assert "| without mask loss | 0.200 [seeds alike] (0.100, 0.400) |" in text
+    assert "| last motion | 0.290 (0.190, 0.490) |" in text
+    assert "by seed" in text
+    plain = next(one for one in report.as_dict()["rows"] if one["labels"] == ["last motion"])["columns"]["MWDS lab"]
+    assert (plain["mean"]["low"], plain["episodes"]["n"]) == (None, 5)
+
+
+@given(st.integers(0, 500), st.integers(1, 500), st.sampled_from(sorted(FAMILIES)))
+def test_no_clip_is_trained_on_and_judged_and_the_judged_stay(clips, judged, family):
+    sources = Sources(clips=clips, judged=judged)
+    trained, apart = (ablation_data.clips(sources, family, judged=judged) for judged in (False, True))
+    assert (len(trained), len(apart)) == (clips, judged)
+    others = [seed for name in FAMILIES if name != family for seed in ablation_data.clips(sources, name, judged=True)]
+    assert not set(trained) & {*apart, *others}
+    assert apart == ablation_data.clips(Sources(judged=judged), family, judged=True)
+
+
+def test_by_default_eight_clips_of_a_family_are_judged_and_tasks_need_looking():
+    assert Sources().judged >= 8
+    assert set(Choice(study="freeze").tasks) == {"drawer-open", "window-close", "button-press-topdown", "window-open"}
 
 
 def test_an_average_is_over_tasks_and_waits_for_all_of_them():

@@ -40,10 +40,11 @@ def _options(one: argparse.ArgumentParser, study: str) -> None:
     one.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="arms of the table with these labels")
     people = one.add_argument_group("people and vision-text")
     people.add_argument("--human", type=Path, nargs="+", default=[], metavar="DIR", help="shard directories")
-    people.add_argument("--clips", type=int, help="rendered clips of each family beside the sample clip")
+    people.add_argument("--clips", type=int, help="rendered clips of each family to train on")
     people.add_argument("--text-rows", type=int, help="generated rows of each vision-text corpus")
     people.add_argument("--pipelines", type=Path, default=Path("pipelines"))
     if study == "mask":
+        people.add_argument("--judged", type=int, help="rendered clips of each family that are judged and train no arm")
         people.add_argument("--token-steps", type=int, help="training steps of the motion tokenizers")
         return
     robots = one.add_argument_group("robots")

@@ -2,7 +2,7 @@
 
 DATA/demonstrations      recording, where none is given (widened range)
 DATA/robot/TASK-N        few demonstrations of one task: their recording and shards
-DATA/clips, DATA/human   rendered clips and the sample clip; those whose names end in `judged` train no arm
+DATA/clips, DATA/human   rendered clips and the sample clip; those with `judged` in their names train no arm
 DATA/corpora, DATA/text  vision-text: generated rows in the published formats, not the corpora themselves
 DATA/recipes             one for each set of tasks, people, vision-text
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+
+from pydantic import Field
 
 from beingh05_model.evaluation import metaworld as mw
 from beingh05_model.evaluation.held_out import HeldOutSettings
@@ -38,21 +40,25 @@ BESIDE = "floors.domains={human: 0.2}"
 #: bounds of the full recipe that a study of simulated rows cannot keep
 OPEN = ("caps.simulated=null", "robot_frame_share=null")
 FAMILIES = {"lab": "rendered_clips", "wild": str(Path(__file__).with_name("rendered_wild.yaml"))}
-#: seed of the first clip of each family; those that are judged come after those that are trained on
+#: seed of the first clip of each family that is trained on; so many seeds later those begin that are judged, which are
+#: therefore the same however many are trained on
 FIRST_CLIP = {"lab": 1000, "wild": 2000}
+FIRST_JUDGED = 500
 
 
 class Sources(Settings):
     """Where the data comes from.
 
     ``recording``: a folder of the recorder at the arms' picture size; recorded where None. ``human``: shard directories
-    of people with held-out rows of their own; else the sample clip and ``clips`` rendered ones of each family, one in
-    four of which is judged and not trained on. ``text_rows``: generated rows of each corpus.
+    of people with held-out rows of their own; else the sample clip and ``clips`` rendered ones of each family are
+    trained on, and ``judged`` more of each family are judged where people are judged: with fewer than three there is no
+    interval by episode. ``text_rows``: generated rows of each corpus.
     """
 
     recording: str | None = None
     human: tuple[str, ...] = ()
-    clips: int = 4
+    clips: int = Field(default=3, ge=0, le=FIRST_JUDGED)
+    judged: int = Field(default=8, ge=1, le=FIRST_JUDGED)
     text_rows: int = 64
     pipelines: str = "pipelines"
     workers: int = 2
@@ -73,7 +79,7 @@ class Data:
             SettingsError: something that is given does not hold what is needed.
         """
         text, people = self.text(), self.people()
-        both = self.recipe("human", [*people, text], *OPEN, SHARES)
+        both = self.recipe(self._named("human"), [*people, text], *OPEN, SHARES)
         found = Places(
             tokenizer=str(self.words()), text=self.recipe("text", [text], *OPEN, "mirrored=false"), human=both
         )
@@ -86,7 +92,8 @@ class Data:
         robots = {task: self.robot(task) for task in self.choice.tasks}
         sets = [(task,) for task in robots] if study == "freeze" and self.choice.single else [tuple(robots)]
         recipes = {"+".join(tasks): self.few(tasks, [robots[t] for t in tasks]) for tasks in sets}
-        joint = self.few([*robots, "people"], [*robots.values(), *people], BESIDE) if study == "mof" else None
+        together = [*robots, self._named("people")]
+        joint = self.few(together, [*robots.values(), *people], BESIDE) if study == "mof" else None
         return found.model_copy(update={"robot": recipes, "joint": joint})
 
     # ---- robots -----------------------------------------------------------------------------------------------------
@@ -118,41 +125,36 @@ class Data:
             return [Path(directory) for directory in self.sources.human]
         sample = Path(str(files("unihand_data") / "demo" / "assets" / "ego_pick.mp4"))
         found = [self._clip("sample", sample, FAMILIES["lab"])]
-        return found + [self._rendered(family, judged=False) for family in FAMILIES if self.sources.clips > 1]
+        return found + [self._rendered(family, judged=False) for family in FAMILIES if self.sources.clips]
+
+    def _named(self, name: str) -> str:
+        """Recipes of other clips are other recipes."""
+        return name if self.sources.human else f"{name}-{self.sources.clips}-clips"
 
     def _rendered(self, family: str, judged: bool) -> Path:
-        """Clips of a family, of which a quarter is judged, at least one."""
-        apart = max(1, self.sources.clips // 4)
-        count, first = (apart, self.sources.clips - apart) if judged else (self.sources.clips - apart, 0)
-        name = f"{family}-{self.sources.clips}{'-judged' if judged else ''}"
-        clips = self.folder / "clips" / name
-        finished = clips / "finished"
+        """Clips of a family that are trained on, or those that are judged."""
+        seeds = clips(self.sources, family, judged)
+        name = f"{family}-{'judged' if judged else 'trained'}-{len(seeds)}"
+        folder = self.folder / "clips" / name
+        finished = folder / "finished"
         if not finished.is_file():
             options = ("--scene-family", family, "--no-shadows", "--size", "640x480")
-            seed = FIRST_CLIP[family] + first
-            shards.call("-m", "unihand_data.demo.render", clips, "--seed", seed, "--recordings", count, *options)
+            counted = ("--seed", seeds.start, "--recordings", len(seeds))
+            shards.call("-m", "unihand_data.demo.render", folder, *counted, *options)
             finished.touch()
-        return self._clip(name, clips, FAMILIES[family])
+        return self._clip(name, folder, FAMILIES[family])
 
     def _clip(self, name: str, source: Path, dataset: str) -> Path:
         output = self.folder / "human" / name
         return shards.ingest(self.pipelines, "human_video", source, output, "--dataset", dataset)
 
     def judged(self, recipe: str) -> MwdsSettings:
-        """Rows of people that no arm is trained on.
-
-        Raises:
-            SettingsError: there are none.
-        """
+        """Rows of people that no arm is trained on."""
         if self.sources.human:
             return MwdsSettings(rows=HeldOutSettings(recipe=recipe, split="test"), draws=4)
-        if self.sources.clips < 2:
-            raise SettingsError(
-                "one clip cannot be trained on and judged: give --clips 2 or more, or --human with held-out rows"
-            )
         made = [self._rendered(family, judged=True) for family in FAMILIES]
         # whole directories are held out here; their own splits are by hash, four of a hundred
-        apart = self.recipe("judged", made, *OPEN)
+        apart = self.recipe(f"judged-{self.sources.judged}-clips", made, *OPEN)
         return MwdsSettings(rows=HeldOutSettings(recipe=apart, split="train", starts=16), draws=4)
 
     def text(self) -> Path:
@@ -198,6 +200,12 @@ class Data:
         if not (folder / "recipe.yaml").is_file():
             shards.recipe(self.pipelines, inputs, folder, *changes)
         return str(folder)
+
+
+def clips(sources: Sources, family: str, judged: bool) -> range:
+    """Seeds of the rendered clips of a family; none is both trained on and judged."""
+    first = FIRST_CLIP[family] + (FIRST_JUDGED if judged else 0)
+    return range(first, first + (sources.judged if judged else sources.clips))
 
 
 def held_out(recipe: str) -> dict[str, object]:

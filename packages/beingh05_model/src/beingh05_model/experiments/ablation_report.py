@@ -18,7 +18,8 @@ ROW = {
     "mask": ("objective",),
 }
 READING = (
-    "Values are means over seeds. [seed interval: Student's t, 95 %, over the seeds' means]; "
+    "Values are means over seeds. [seed interval: Student's t, 95 %, over the seeds' means, cut at 0 and 100 per cent "
+    "(differences at -100 and 100), none where all seeds are alike]; "
     "(rollout interval: Wilson, 95 %, all rollouts of all seeds together). "
 )
 
@@ -126,9 +127,11 @@ class Report:
         only = "" if len(splits) > 1 else f" The rows have one split only: {', '.join(splits) or 'none'}."
         counts = "; ".join(f"{name}: {n['hands']} hands of {n['episodes']} episodes" for name, n in splits.items())
         return [
-            "Values are means over seeds with Student's t interval, 95 %, over seeds. The difference is hybrid minus "
-            f"without. {counts}.{only} Paper, Table 8 (lab, wild): hybrid 0.33, 0.20; without 0.35, 0.28 (its text "
-            "says the opposite of these numbers)."
+            "Values are means over seeds. [seed interval: Student's t, 95 %, over seeds, cut at what a value can be]; "
+            "(episode interval, 95 %, over the judged recordings, the mean of the seeds' own: bootstrap, below 10 "
+            "episodes Student's t, below 3 none). Rows that are not trained have no seed interval. The difference is "
+            f"hybrid minus without, paired by seed. {counts}.{only} Paper, Table 8 (lab, wild): hybrid 0.33, 0.20; "
+            "without 0.35, 0.28 (its text says the opposite of these numbers)."
         ]  # fmt: skip
 
     # ---- parts ------------------------------------------------------------------------------------------------------
@@ -181,15 +184,20 @@ def _plain(labels: tuple[str, ...], cells: dict[str, Cell]) -> dict[str, Any]:
 
 
 def _text(cell: Cell | None, scale: float, digits: int, sign: bool = False) -> str:
-    """``61.7 [40.1, 83.2] (52.1, 70.4)``."""
+    """``61.7 [40.1, 83.2] (52.1, 70.4)``; the first only where there is something trained."""
     if cell is None:
         return ""
     mean = cell.mean
-    out = f"{mean.value * scale:{'+' if sign else ''}.{digits}f} {_ends(mean, scale, digits, '[]')}"
-    return out if cell.rollouts is None else f"{out} {_ends(cell.rollouts, scale, digits, '()')}"
+    out = [f"{mean.value * scale:{'+' if sign else ''}.{digits}f}"]
+    if cell.trained:
+        out.append(_ends(mean, scale, digits, "[]", "one seed" if mean.n == 1 else "seeds alike"))
+    for within in (cell.rollouts, cell.episodes):
+        if within is not None:
+            out.append(_ends(within, scale, digits, "()", "no interval"))
+    return " ".join(out)
 
 
-def _ends(interval: Interval, scale: float, digits: int, brackets: str) -> str:
+def _ends(interval: Interval, scale: float, digits: int, brackets: str, none: str) -> str:
     if interval.low is None or interval.high is None:
-        return f"{brackets[0]}one seed{brackets[1]}"
+        return f"{brackets[0]}{none}{brackets[1]}"
     return f"{brackets[0]}{interval.low * scale:.{digits}f}, {interval.high * scale:.{digits}f}{brackets[1]}"
