@@ -4,7 +4,7 @@
 
 Without ``--recipe`` made-up robot episodes (two cameras, 224 px, H.264) go through the robot job into a temporary
 directory. ``one by one`` reads positions one at a time, as a loader without batched requests would. The need is
-that of `being-h0.5-2b` on one H200 at 45 % of its peak.
+that of `being-h0.5-2b` on one H200 at 45 % of its peak. ``--quick`` only shows that everything runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from beingh05_model.training.source import Source
 from made_up import machine
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
-MFU, WORDS = 0.45, 60
+MFU, WORDS, TOKENS = 0.45, 60, 7680
 
 
 def made_recipe(folder: Path, episodes: int) -> Path:
@@ -46,7 +46,7 @@ def made_recipe(folder: Path, episodes: int) -> Path:
     return folder / "recipe"
 
 
-def prepared(recipe: Path, edge: int, views: int, workers: int) -> tuple[Source, TrainSettings]:
+def prepared(recipe: Path, edge: int, views: int, workers: int, tokens: int = TOKENS) -> tuple[Source, TrainSettings]:
     words = tk.small(["open the drawer"])
     config = tiny(vocab=512, image_size=edge)
     settings = TrainSettings.model_validate(
@@ -55,16 +55,16 @@ def prepared(recipe: Path, edge: int, views: int, workers: int) -> tuple[Source,
             "data": {"recipe": str(recipe), "views": views, "workers": workers, "cached_episodes": 512},
             "output": "none",
             "steps": 1,
-            "packing": {"rows": 1, "lanes": max(1, workers), "tokens": 7680, "held": 4},
+            "packing": {"rows": 1, "lanes": max(1, workers), "tokens": tokens, "held": 4},
         }
     )
     serialiser = Serialiser(words, config.flow, config.vision.tokens)
     return Source(settings.data, serialiser, edge, seed=0), settings
 
 
-def rate(recipe: Path, edge: int, views: int, workers: int, rows: int) -> float:
+def rate(recipe: Path, edge: int, views: int, workers: int, rows: int, tokens: int = TOKENS) -> float:
     """Samples a second after the first row of every worker."""
-    source, settings = prepared(recipe, edge, views, workers)
+    source, settings = prepared(recipe, edge, views, workers, tokens)
     found = loader(source, settings, {}, 0)
     list(islice(found, max(1, workers) * (1 + settings.data.ahead)))
     begun = time.perf_counter()
@@ -89,16 +89,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", type=int, default=12)
+    parser.add_argument("--samples", type=int, default=64, help="read one by one")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of a row")
+    parser.add_argument("--quick", action="store_true", help="2 episodes, one row of 1,024 tokens, no worker")
     chosen = parser.parse_args(argv)
+    if chosen.quick:
+        chosen.episodes, chosen.workers, chosen.rows, chosen.samples, chosen.tokens = 2, [0], 1, 4, 1024
     print(machine())
     need = estimate.DEVICES["H200"].tflops * 1e12 * MFU
     need /= estimate.training_flops_per_sample(preset("being-h0.5-2b"), chosen.views, WORDS)
     with tempfile.TemporaryDirectory() as folder:
         recipe = chosen.recipe or made_recipe(Path(folder), chosen.episodes)
-        single = one_by_one(recipe, chosen.edge, chosen.views, 64)
+        single = one_by_one(recipe, chosen.edge, chosen.views, chosen.samples)
         print(f"one by one     {single:7.1f} samples/s")
         for workers in chosen.workers:
-            found = rate(recipe, chosen.edge, chosen.views, workers, chosen.rows)
+            found = rate(recipe, chosen.edge, chosen.views, workers, chosen.rows, chosen.tokens)
             each = found / max(1, workers)
             print(f"{workers} workers      {found:7.1f} samples/s, {found / single:.2f} x one by one; "
                   f"a GPU that takes {need:.0f} samples/s needs {need / each:.1f} such workers")  # fmt: skip

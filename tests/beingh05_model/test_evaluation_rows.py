@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -359,6 +360,9 @@ def test_the_command_prints_a_table_and_writes_the_report(kind, saved, arms, han
     report = json.loads(out.read_text())
     assert report["kind"] == kind
     assert report["checkpoint"]["step"] == 3
+    used = report["runs_on"]
+    if not torch.cuda.is_available():
+        assert (used["device"], used["dtype"], used["denoiser"]) == ("cpu", "float32", "plain")
     printed = capsys.readouterr().out
     assert (table(report) if kind == "open-loop" else wrists.table(report)) in printed
     assert main(["eval", kind, str(config), "--checkpoint", str(saved), "--set", "rows.split=holdout"]) == 2

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from beingh05_model.commands.evaluate_rows import common, write
+from beingh05_model.commands.evaluate_rows import common, placed, write
 from beingh05_model.commands.overrides import put_in
 from unihand_data.config import SettingsError
 
@@ -38,12 +38,13 @@ def run(chosen: argparse.Namespace) -> int:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"--set: {wrong}") from error
     kind.check_installed()
+    placement = placed(chosen)
 
     from beingh05_model.evaluation import checkpoints
     from beingh05_model.evaluation.ledger import Ledger
     from beingh05_model.evaluation.rollout import Rollout, by_group, summary
 
-    loaded = checkpoints.load(chosen.checkpoint, blind=chosen.blind)
+    loaded = checkpoints.load(chosen.checkpoint, blind=chosen.blind, placement=placement)
     if loaded.about["kind"] == "released" and not protocol.embodiment.endswith("_release"):
         raise SettingsError(
             f"{chosen.checkpoint} acts in the release's raw units: add --set embodiment={protocol.embodiment}_release"
@@ -53,6 +54,8 @@ def run(chosen: argparse.Namespace) -> int:
         "protocol": protocol.model_dump(mode="json"),
         "checkpoint": loaded.about,
         "seed": chosen.seed,
+        "dtype": placement.dtype,
+        "denoiser": placement.denoiser,
     }
     episodes = protocol.episodes()
     ledger = None if chosen.ledger is None else Ledger(chosen.ledger, about)
@@ -67,7 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
     rollout = Rollout(loaded.policy, protocol.execute, chosen.together, seed=chosen.seed, told=told)
     found = rollout.run(waiting, protocol.make)
     outcomes = found if ledger is None else ledger.of(episodes)
-    report = {**about, **summary(outcomes)}
+    report = {**about, "runs_on": placement.about(), **summary(outcomes)}
     report["categories"] = by_group(outcomes, kind.category)
     print(text(report))
     write(report, chosen.output)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from beingh05_model.commands.evaluate_benchmarks import text
-from beingh05_model.commands.evaluate_rows import common, write
+from beingh05_model.commands.evaluate_rows import common, placed, write
 from unihand_data.config import SettingsError
 
 
@@ -36,7 +36,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Everything that is given is checked before the first rollout.
 
     Raises:
-        SettingsError: an unknown task, no rollouts, or a recording of other tasks or another size.
+        SettingsError: an unknown task, no rollouts, no such device, or a recording of other tasks or another size.
     """
     from beingh05_model.evaluation import checkpoints
     from beingh05_model.evaluation import metaworld as mw
@@ -49,11 +49,12 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.recording is not None:
         size = mw.pixels(chosen.recording) if size is None else size
         mw.check_recording(chosen.recording, list(dict.fromkeys(t.task for t in trials)), size)
+    placement = placed(chosen)
     loaded = checkpoints.load(chosen.checkpoint, blind=chosen.blind)
     size = loaded.policy.model.config.vision.image_size if size is None else size
     about = loaded.about
     del loaded  # each process reads its own
-    arguments = (str(chosen.checkpoint), size, chosen.blind, chosen.execute)
+    arguments = (str(chosen.checkpoint), size, chosen.blind, chosen.execute, placement)
     found = {"policy": mw.spread(mw.policy, trials, chosen.workers, *arguments)}
     found["expert"] = mw.spread(mw.expert, trials, chosen.workers)
     if chosen.recording is not None:
@@ -64,6 +65,7 @@ def run(chosen: argparse.Namespace) -> int:
     report = {
         "kind": "metaworld",
         "checkpoint": about,
+        "runs_on": placement.about(),
         "ranges": chosen.ranges,
         "execute": chosen.execute,
         "size": size,

@@ -6,10 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beingh05_model.commands.overrides import add_config, overrides
 from unihand_data.config import load_settings
+
+if TYPE_CHECKING:
+    from beingh05_model.evaluation.placement import Placement
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +20,26 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="a directory of ours or of the release")
     parser.add_argument("--output", type=Path, help="write the report here as JSON")
     parser.add_argument("--blind", action="store_true", help="give the policy no picture")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N; default: cuda where there is one, else cpu")
+    parser.add_argument("--dtype", help="float32 or bfloat16; default: bfloat16 on a GPU, float32 on a CPU")
+    parser.add_argument(
+        "--static",
+        metavar="MODE",
+        help="static shapes: eager, compiled, graphed or compiled+graphed (docs/evaluation.md)",
+    )
+
+
+def placed(chosen: argparse.Namespace) -> Placement:
+    """Where the checkpoint will run; told on the screen before it is read.
+
+    Raises:
+        SettingsError: no such device, dtype or mode.
+    """
+    from beingh05_model.evaluation.placement import Placement
+
+    found = Placement.choose(chosen.device, chosen.dtype, chosen.static)
+    print("runs on " + ", ".join(found.about().values()), file=sys.stderr)
+    return found
 
 
 def write(report: dict[str, Any], output: Path | None) -> None:
@@ -44,7 +67,8 @@ def run(chosen: argparse.Namespace) -> int:
     from beingh05_model.evaluation import checkpoints, mwds, open_loop
 
     changed = overrides(chosen.set, chosen.config)
-    loaded = checkpoints.load(chosen.checkpoint, blind=chosen.blind)
+    placement = placed(chosen)
+    loaded = checkpoints.load(chosen.checkpoint, blind=chosen.blind, placement=placement)
     if chosen.kind == "mwds":
         asked = load_settings(mwds.MwdsSettings, chosen.config, changed)
         report = mwds.mwds(loaded.policy, loaded.chunk, loaded.views, asked, _progress)
@@ -54,7 +78,7 @@ def run(chosen: argparse.Namespace) -> int:
         report = open_loop.open_loop(loaded.policy, loaded.chunk, loaded.views, settings, _progress)
         text = open_loop.table(report)
     print(text)
-    write({**report, "checkpoint": loaded.about}, chosen.output)
+    write({**report, "checkpoint": loaded.about, "runs_on": placement.about()}, chosen.output)
     return 0
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from beingh05_model.evaluation.placement import CPU, Placement
 from beingh05_model.inference.policy import Policy
 from beingh05_model.interop import released
 from beingh05_model.sequence import tokenizer as tk
@@ -43,24 +46,28 @@ class Loaded:
     about: dict[str, Any]
 
 
-def load(directory: str | Path, *, seed: int = 0, blind: bool = False) -> Loaded:
+def load(directory: str | Path, *, seed: int = 0, blind: bool = False, placement: Placement = CPU) -> Loaded:
     """Read a checkpoint of either kind.
 
     Args:
         blind: give it no picture, however it was trained. A model that was trained blind gets none in any case.
+        placement: device, dtype and denoiser.
 
     Raises:
         CheckpointError: neither of our format nor of the released layout; a released ``template`` without a known
             system prompt.
+        ValueError: layers that the denoiser cannot take.
     """
     directory = Path(directory)
     config = directory / "config.json"
     own = config.is_file() and json.loads(config.read_text()).get("format") == checkpoint.FORMAT
-    return _own(directory, seed, blind) if own else _released(directory, seed, blind)
+    loaded = (_own if own else _released)(directory, seed, blind, placement.torch_dtype)
+    placement.put(loaded.policy)
+    return loaded
 
 
-def _own(directory: Path, seed: int, blind: bool) -> Loaded:
-    read = checkpoint.load(directory)
+def _own(directory: Path, seed: int, blind: bool, dtype: torch.dtype) -> Loaded:
+    read = checkpoint.load(directory, dtype)
     data = read.about.get("settings", {}).get("data", {})
     chunk = ChunkSettings.model_validate(data.get("chunk", {"steps": read.model.config.flow.chunk}))
     blind = blind or bool(data.get("blind", False))
@@ -76,8 +83,8 @@ def _own(directory: Path, seed: int, blind: bool) -> Loaded:
     return Loaded(policy, chunk, int(data.get("views", 3)), about)
 
 
-def _released(directory: Path, seed: int, blind: bool) -> Loaded:
-    model, raw = released.load(directory)
+def _released(directory: Path, seed: int, blind: bool, dtype: torch.dtype) -> Loaded:
+    model, raw = released.load(directory, dtype)
     template = raw.get("template")
     system = raw.get("system_message") or RELEASED_SYSTEM.get(str(template))
     if system is None:

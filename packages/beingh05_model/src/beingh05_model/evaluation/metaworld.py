@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from unihand_data.record.gl import choose_backend
 from unihand_data.record.settings import Ranges, RecordSettings
 from unihand_data.record.tasks import SENTENCES
 from unihand_data.space import Embodiment, load_embodiment, to_dense
+
+if TYPE_CHECKING:
+    from beingh05_model.evaluation.placement import Placement
 
 EMBODIMENT = "metaworld"
 FIRST_SEED = 100_000
@@ -236,16 +239,23 @@ def expert(trials: Sequence[Episode]) -> list[Outcome]:
 
 
 def policy(
-    trials: Sequence[Episode], checkpoint: str, size: int, blind: bool = False, execute: int = 8
+    trials: Sequence[Episode],
+    checkpoint: str,
+    size: int,
+    blind: bool = False,
+    execute: int = 8,
+    placement: Placement | None = None,
 ) -> list[Outcome]:
-    """A checkpoint acts; ``execute`` steps of each chunk are taken before the next is asked for."""
+    """A checkpoint acts; ``execute`` steps of each chunk are taken before the next is asked for. It runs in float32 on
+    the CPU where no ``placement`` is given."""
     import torch
 
     from beingh05_model.evaluation import checkpoints
+    from beingh05_model.evaluation.placement import CPU
     from beingh05_model.evaluation.rollout import Rollout
 
     torch.set_num_threads(1)
-    acting = checkpoints.load(checkpoint, blind=blind).policy
+    acting = checkpoints.load(checkpoint, blind=blind, placement=placement or CPU).policy
     return Rollout(acting, execute=execute, together=10).run(trials, lambda name: MetaWorld(name, size))
 
 

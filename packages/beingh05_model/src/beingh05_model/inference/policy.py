@@ -74,13 +74,15 @@ class Policy:
         self.serialiser = Serialiser(
             tokenizer, config.flow, config.vision.tokens, config.compat, None, system, config.compat.one_image_pair
         )
+        #: how chunks are computed; None is the plain :class:`Denoiser` of the model
+        self.denoiser: Denoiser | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._template = templates_of("motion_generation")[0].template_id
 
     def act(self, observations: Sequence[Observation], denoiser: Denoiser | None = None) -> np.ndarray:
         """Chunks [B, T, S]. Observations of one form (as many words, as many pictures) are run together; with a gate
         over the batch, as released, each is run alone, or robots would gate one another."""
-        denoiser = denoiser or Denoiser(self.model)
+        denoiser = denoiser or self.denoiser or Denoiser(self.model)
         chunk = self.model.config.flow.chunk
         seeds = self._seeds(observations)
         examples = [self.example(o, o.instruction) for o in observations]
