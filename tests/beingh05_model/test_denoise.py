@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from beingh05_model.inference.compiled import StaticDenoiser
 from beingh05_model.inference.denoise import Denoiser, Locked
 from beingh05_model.network.config import MofConfig, MpgConfig, ReleaseCompat
 from beingh05_model.sequence.collate import rows
@@ -85,6 +86,19 @@ def test_slots_that_the_embodiment_lacks_stay_zero():
     idle = ~torch.from_numpy(action_slots("so101"))
     assert not actions[..., idle].any()
     assert actions[..., ~idle].all()
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+def test_what_the_decoder_says_of_slots_the_embodiment_lacks_never_reaches_the_next_step(parts):
+    """No loss reaches those rows of the decoder, so they hold anything; training saw zeros there."""
+    model = build(small(**parts)).eval()
+    t = rows([example()])
+    lacking = ~torch.from_numpy(action_slots("metaworld"))
+    expected = both(model, t), StaticDenoiser(model, mode="eager").run(t, seeded(3))
+    with torch.no_grad():
+        model.action_decoder.fc2.bias[lacking] += 100
+    found = both(model, t), StaticDenoiser(model, mode="eager").run(t, seeded(3))
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(("switch", "draws"), [(None, 1), ("noise_per_round", 4), ("discarded_first_draw", 2)])

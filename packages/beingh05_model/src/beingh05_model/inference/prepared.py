@@ -200,7 +200,7 @@ class Prepared:
         velocity = model.action_decoder(h)
         if w.decode is not None:
             velocity = velocity + (h @ w.decode.T) * self.buffers["slots"]
-        return velocity
+        return model.usable(self.buffers["slots"], velocity)
 
     # ---- compiling and capturing --------------------------------------------------------------------------------
 

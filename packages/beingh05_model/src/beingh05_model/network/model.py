@@ -167,15 +167,16 @@ class BeingH(nn.Module):
         return torch.full_like(like, number, dtype=torch.long)
 
     def decode_steps(self, h_BTD: Tensor, slots_BTS: Tensor) -> Tensor:
-        """Velocity [B, T, S] in units of the network."""
+        """Velocity [B, T, S] in units of the network. It is zero on slots that the embodiment lacks: nothing is learned
+        there, and the next Euler step would be given what the decoder happens to say about them."""
         velocity = self.action_decoder(h_BTD)
         if self.adapters is not None:
             velocity = velocity + self.adapters.at_decoder(h_BTD, slots_BTS)
-        return velocity
+        return self.usable(slots_BTS, velocity)
 
-    def usable(self, slots_BTS: Tensor, noise_BTS: Tensor) -> Tensor:
-        """Noise on the embodiment's slots only; the release feeds it on all 200."""
-        return noise_BTS if self.config.compat.noise_on_unused_slots else noise_BTS * slots_BTS
+    def usable(self, slots_BTS: Tensor, values_BTS: Tensor) -> Tensor:
+        """Noise or velocity on the embodiment's slots only; the release has both on all 200."""
+        return values_BTS if self.config.compat.noise_on_unused_slots else values_BTS * slots_BTS
 
     def embed_act(self, t: Tokens, state_BPD: Tensor, steps_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of the action expert's tokens and their places, in the order of the row."""
