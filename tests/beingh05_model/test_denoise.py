@@ -101,6 +101,26 @@ def test_what_the_decoder_says_of_slots_the_embodiment_lacks_never_reaches_the_n
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("parts", [PARTS["plain"], PARTS["adapters"], {"mof": MofConfig(experts=3)}])
+def test_every_euler_step_is_answered_as_training_answers_the_same_noisy_actions(parts, monkeypatch):
+    model = build(small(**parts)).eval()
+    t = rows([example(seed=1), example(seed=2)])
+    seen, plain = [], model.encode_steps
+    monkeypatch.setattr(model, "encode_steps", lambda x, bucket, slots: seen.append(x) or plain(x, bucket, slots))
+    count = 4
+    last = Denoiser(model, cached=False, euler_steps=count).run(t, seeded(3)) / model.action_unit
+    monkeypatch.undo()
+    for step, (x, after) in enumerate(zip(seen, [*seen[1:], last], strict=True)):
+        time = step / count
+        # noise that lies at this point of the way to an action of zeros
+        point = dataclasses.replace(
+            t, action=torch.zeros_like(x), noise=x / (1 - time), time=torch.full_like(t.time, time)
+        )
+        (_, act, _, places), _, _ = model.features(point)
+        velocity = model.decode_steps(act[:, torch.searchsorted(places, t.action_at)], t.action_slots)
+        torch.testing.assert_close((after - x) * count, velocity, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("switch", "draws"), [(None, 1), ("noise_per_round", 4), ("discarded_first_draw", 2)])
 def test_one_noise_serves_all_rounds_unless_a_switch_says_otherwise(switch, draws):
     compat = ReleaseCompat(**({switch: True} if switch else {}))
