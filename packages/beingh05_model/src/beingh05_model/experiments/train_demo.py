@@ -104,6 +104,7 @@ class Study:
 
     def run(self) -> int:
         self.choose()
+        self.recorded()
         recipe = self._timed("data", self.data)
         demonstrations = mw.Demonstrations.read(self.recording)
         played = self._timed("baselines", self.baselines, demonstrations)
@@ -122,14 +123,21 @@ class Study:
 
     # ---- data ----------------------------------------------------------------------------------------------------
 
+    def recorded(self) -> None:
+        """Demonstrations of every task on both ranges.
+
+        Raises:
+            SettingsError: those that are there are of other tasks or another size.
+        """
+        chosen = self.chosen
+        if not (self.recording / "meta" / "info.json").is_file():
+            record = (self.recording, SIZE, chosen.demonstrations, chosen.workers)
+            self._timed("demonstrations", shards.record, *record)
+        mw.check_recording(self.recording, [f"{task}@{ranges}" for ranges in RANGES for task in DEFAULT_TASKS], SIZE)
+
     def data(self) -> Path:
         """Shards of both worlds and their recipe."""
         chosen, out = self.chosen, self.output
-        if not (self.recording / "meta" / "info.json").is_file():
-            begun = time.monotonic()
-            shards.record(self.recording, SIZE, chosen.demonstrations, chosen.workers)
-            self.minutes["demonstrations"] = (time.monotonic() - begun) / 60
-        mw.check_recording(self.recording, [f"{task}@{ranges}" for ranges in RANGES for task in DEFAULT_TASKS], SIZE)
         robot = shards.ingest(chosen.pipelines, "robot_manipulation", self.recording, out / "metaworld")
         options: tuple[str, ...] = ()
         video = chosen.human
