@@ -10,11 +10,8 @@ Legend: S 200 slots, T steps.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +25,7 @@ from unihand_data.record.expert import Scene
 from unihand_data.record.gl import choose_backend
 from unihand_data.record.settings import Ranges, RecordSettings
 from unihand_data.record.tasks import SENTENCES
+from unihand_data.record.workers import one_thread_each
 from unihand_data.space import Embodiment, load_embodiment, to_dense
 
 if TYPE_CHECKING:
@@ -264,10 +262,8 @@ def spread(
 ) -> list[Outcome]:
     """``run(trials, *arguments)`` with a process for each of some tasks at a time; outcomes in the order of the
     trials."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the children when numpy and torch are imported
     names = list(dict.fromkeys(one.task for one in trials))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, min(workers, len(names))), mp_context=context) as pool:
+    with one_thread_each(max(1, min(workers, len(names)))) as pool:
         jobs = {n: pool.submit(run, [t for t in trials if t.task == n], *arguments) for n in names}
         found = {n: iter(job.result()) for n, job in jobs.items()}
     return [next(found[one.task]) for one in trials]

@@ -13,13 +13,11 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import multiprocessing
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -36,6 +34,7 @@ from unihand_data.record.expert import CAMERAS, Attempt, Scene
 from unihand_data.record.gl import NoHeadlessGL, choose_backend
 from unihand_data.record.settings import Ranges, RecordSettings
 from unihand_data.record.staging import FOLDER, Staged, Unit, Video, write_attempt
+from unihand_data.record.workers import one_thread_each
 
 log = logging.getLogger(__name__)
 REPORT = "meta/recording.json"
@@ -167,11 +166,8 @@ def _identity(settings: RecordSettings) -> dict[str, object]:
 
 
 def _record_all(output: Path, settings: RecordSettings) -> None:
-    # numpy's threads and MuJoCo's backend are read at import, so children inherit them
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     units, start = settings.units(), time.perf_counter()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(settings.workers, len(units)), mp_context=context) as pool:
+    with one_thread_each(min(settings.workers, len(units))) as pool:
         running = {pool.submit(record_unit, str(output), *unit, settings): unit for unit in units}
         for future in as_completed(running):
             future.result()
