@@ -225,7 +225,7 @@ def chosen(output, **changes):
 
 def test_an_output_that_was_made_with_another_choice_is_refused(tmp_path):
     train_demo.Study(chosen(tmp_path)).choose()
-    train_demo.Study(chosen(tmp_path, steps=1800, workers=1)).choose()  # the same, said otherwise
+    train_demo.Study(chosen(tmp_path, steps=1500, workers=1)).choose()  # the same, said otherwise
     for changes in (
         {"steps": 20},
         {"rollouts": 2},
