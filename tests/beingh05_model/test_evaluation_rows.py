@@ -13,10 +13,11 @@ from scipy.spatial.transform import Rotation
 from beingh05_model.cli import main
 from beingh05_model.evaluation import mwds as wrists
 from beingh05_model.evaluation.checkpoints import RELEASED_QUESTION, load
+from beingh05_model.evaluation.drawn import drawn
 from beingh05_model.evaluation.errors import measures
 from beingh05_model.evaluation.held_out import HeldOut, HeldOutSettings
 from beingh05_model.evaluation.mwds import MwdsSettings, mwds, similarity
-from beingh05_model.evaluation.open_loop import OpenLoopSettings, _measures, drawn, open_loop, table
+from beingh05_model.evaluation.open_loop import OpenLoopSettings, _measures, open_loop, table
 from beingh05_model.inference.policy import Policy
 from beingh05_model.interop import released
 from beingh05_model.network.model import BeingH

@@ -19,12 +19,11 @@ import numpy as np
 from pydantic import Field
 
 from beingh05_model.evaluation.baselines import RecipeMean, last_motion
-from beingh05_model.evaluation.held_out import Case, HeldOut, HeldOutSettings
+from beingh05_model.evaluation.drawn import POLICY, DrawnSettings, cases_drawn, heading
+from beingh05_model.evaluation.held_out import Case, HeldOut
 from beingh05_model.evaluation.intervals import Interval, by_episode
-from beingh05_model.evaluation.open_loop import POLICY, drawn
 from beingh05_model.evaluation.rollout import Acts
 from beingh05_model.sequence.chunks import ChunkSettings
-from unihand_data.config import Settings
 from unihand_data.errors import DatasetRefused
 from unihand_data.space import GROUPS
 
@@ -32,26 +31,20 @@ from unihand_data.space import GROUPS
 HANDS = {side: (GROUPS[f"{side}_eef_position"].slice, GROUPS[f"{side}_theta"].slice) for side in ("right", "left")}
 
 
-class MwdsSettings(Settings):
-    """What the paper leaves open.
+class MwdsSettings(DrawnSettings):
+    """Which rows, and what the paper leaves open.
 
     ``steps``: steps of the chunk that the displacement is summed over (null: all of it). The paper says "from the
     initial to the final state" and not how far apart these are.
     ``least_m``: hands that move less are left out and counted; the direction of a hand at rest is noise.
-    ``draws``: chunks sampled per start; ``each`` averages their similarities, ``mean`` takes the similarity of their
-    mean displacement.
+    ``combine``: ``each`` averages the similarities of a start's draws, ``mean`` takes that of their mean displacement.
     ``groups``: ``lab`` or ``wild`` by the name of a source (patterns with ``*``); others go by the rows' ``setting``.
     """
 
-    rows: HeldOutSettings
     steps: int | None = Field(default=None, ge=1)
     least_m: float = Field(default=0.02, gt=0)
-    draws: int = Field(default=1, ge=1)
     combine: Literal["each", "mean"] = "each"
     groups: dict[str, Literal["lab", "wild"]] = Field(default_factory=dict)
-    mean_episodes: int = Field(default=200, ge=1)
-    batch: int = Field(default=16, ge=1)
-    seed: int = 0
 
 
 @dataclass
@@ -112,20 +105,12 @@ def mwds(
     mean = RecipeMean(settings.rows, chunk, settings.mean_episodes, group)
     group.check()
     splits: dict[str, _Split] = defaultdict(_Split)
-    judged = 0
-    for cases in rows.cases(chunk, views, settings.batch):
-        for case, chunks in zip(cases, drawn(policy, cases, settings.draws, settings.seed), strict=True):
-            _judge(splits[case.group], case, chunks, mean, steps, settings)
-        judged += len(cases)
-        if told is not None:
-            told(judged)
-    counts, recipe = rows.counts, rows.hash
+    for case, chunks in cases_drawn(policy, rows, chunk, views, settings, told):
+        _judge(splits[case.group], case, chunks, mean, steps, settings)
+    counts = rows.counts
     rows.close()
     return {
-        "kind": "mwds",
-        "settings": settings.model_dump(mode="json"),
-        "recipe": recipe,
-        "chunk": chunk.model_dump(mode="json"),
+        **heading("mwds", settings, rows, chunk),
         "steps": steps,
         "splits": {name: _report(of, counts[name], settings) for name, of in sorted(splits.items())},
     }

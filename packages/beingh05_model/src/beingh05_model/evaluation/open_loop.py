@@ -10,34 +10,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from beingh05_model.evaluation.baselines import RecipeMean, Step, last_motion, zero_motion
+from beingh05_model.evaluation.drawn import POLICY, DrawnSettings, cases_drawn, heading
 from beingh05_model.evaluation.errors import Measure, StepErrors, measures
-from beingh05_model.evaluation.held_out import Case, HeldOut, HeldOutSettings
+from beingh05_model.evaluation.held_out import Case, HeldOut
 from beingh05_model.evaluation.intervals import Interval, by_episode
 from beingh05_model.evaluation.rollout import Acts
 from beingh05_model.sequence.chunks import ChunkSettings
-from unihand_data.config import Settings
 from unihand_data.space import load_embodiment
 
-POLICY = "policy"
 
-
-class OpenLoopSettings(Settings):
-    """``draws``: chunks sampled of the policy per start; its error is their mean. ``mean_episodes``: training episodes
-    of each embodiment that the mean of the recipe is taken over. ``batch``: starts of one forward pass."""
-
-    rows: HeldOutSettings
-    draws: int = Field(default=1, ge=1)
-    mean_episodes: int = Field(default=200, ge=1)
-    batch: int = Field(default=16, ge=1)
-    seed: int = 0
+class OpenLoopSettings(DrawnSettings):
+    """The error of a start is the mean of its draws."""
 
 
 @dataclass
@@ -71,12 +61,7 @@ def open_loop(
     settings: OpenLoopSettings,
     told: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """A report as plain data; see the module.
-
-    Args:
-        chunk: How the policy's chunks are cut (as it was trained).
-        told: Called with the number of starts judged so far.
-    """
+    """A report as plain data; see the module. Arguments are those of :func:`cases_drawn`."""
     rows = HeldOut(settings.rows)
     taken = settings.rows.model_copy(update={"embodiments": tuple(sorted(rows.episodes))})
     contenders: dict[str, Callable[[Case], Step]] = {
@@ -86,22 +71,13 @@ def open_loop(
     }
     lines: dict[str, dict[tuple[str, str], _Line]] = defaultdict(dict)
     starts: dict[str, int] = defaultdict(int)
-    judged = 0
-    for cases in rows.cases(chunk, views, settings.batch):
-        chunks = drawn(policy, cases, settings.draws, settings.seed)
-        for case, predicted in zip(cases, chunks, strict=True):
-            _judge(lines[case.group], case, predicted, contenders)
-            starts[case.group] += 1
-        judged += len(cases)
-        if told is not None:
-            told(judged)
-    counts, recipe = rows.counts, rows.hash
+    for case, predicted in cases_drawn(policy, rows, chunk, views, settings, told):
+        _judge(lines[case.group], case, predicted, contenders)
+        starts[case.group] += 1
+    counts = rows.counts
     rows.close()
     return {
-        "kind": "open-loop",
-        "settings": settings.model_dump(mode="json"),
-        "recipe": recipe,
-        "chunk": chunk.model_dump(mode="json"),
+        **heading("open-loop", settings, rows, chunk),
         "embodiments": {
             name: {
                 "episodes": counts[name],
@@ -111,20 +87,6 @@ def open_loop(
             for name, of in sorted(lines.items())
         },
     }
-
-
-def drawn(policy: Acts, cases: list[Case], draws: int, seed: int) -> np.ndarray:
-    """[B, draws, T, S]. The noise of a draw follows the sample's id, the seed and the draw's number alone."""
-    out = []
-    for number in range(draws):
-        asked = [replace(c.observation, seed=_noise_seed(c.sample_id, seed, number)) for c in cases]
-        out.append(np.asarray(policy.act(asked), np.float64))
-    return np.stack(out, axis=1)
-
-
-def _noise_seed(sample_id: str, seed: int, draw: int) -> int:
-    words = np.frombuffer(sample_id.encode().ljust(-(-len(sample_id) // 4) * 4), np.uint32)
-    return int(np.random.SeedSequence([seed, draw, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @lru_cache(maxsize=64)
