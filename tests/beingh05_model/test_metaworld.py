@@ -1,9 +1,6 @@
 """Meta-World in closed loop: the simulator of the recorder, seen and moved through the unified space."""
 
-import argparse
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +9,7 @@ import pytest
 
 from beingh05_model import cli
 from beingh05_model.evaluation import metaworld as mw
-from beingh05_model.evaluation.rollout import Outcome, Rollout, rate
-from beingh05_model.experiments import killed_run, train_demo
+from beingh05_model.evaluation.rollout import Rollout
 from beingh05_model.network.model import BeingH
 from beingh05_model.network.presets import tiny
 from beingh05_model.sequence import tokenizer
@@ -21,7 +17,7 @@ from beingh05_model.training import checkpoint
 from unihand_data.config import SettingsError
 from unihand_data.record.expert import Scene
 from unihand_data.record.settings import RecordSettings
-from unihand_data.record.tasks import DEFAULT_TASKS, SENTENCES
+from unihand_data.record.tasks import SENTENCES
 from unihand_data.space import load_embodiment, to_dense
 
 TASK, NAME, SIZE = "handle-press", "handle-press@widened", 32  # the shortest of the tasks
@@ -170,92 +166,3 @@ def test_what_cannot_be_evaluated_is_refused_before_any_rollout(saved, tmp_path,
     ):
         assert cli.main(["eval", "metaworld", "--checkpoint", str(saved), *words]) == 2
         assert said in capsys.readouterr().err
-
-
-# ---- the study's decisions ------------------------------------------------------------------------------------------
-
-
-def outcomes(successes, of=50, ranges="widened"):
-    """Outcomes of every default task, so many successes each."""
-    return [Outcome(f"{t}@{ranges}", i, i, i < successes[t], 9, 1) for t in DEFAULT_TASKS for i in range(of)]
-
-
-def every(successes):
-    return dict.fromkeys(DEFAULT_TASKS, successes)
-
-
-def test_tasks_count_only_where_the_expert_can_and_playing_by_heart_cannot():
-    expert, trajectory = every(50), every(35)
-    expert[DEFAULT_TASKS[0]] = 44
-    trajectory[DEFAULT_TASKS[1]] = 36
-    assert train_demo.counting(outcomes(expert), outcomes(trajectory)) == list(DEFAULT_TASKS[2:])
-
-
-@pytest.mark.parametrize(
-    ("looking", "blind", "command", "ahead"),
-    [(40, 25, 0, True), (40, 26, 0, False), (40, 10, 26, False), (10, 0, 0, False), (50, 0, 0, True)],
-)
-def test_looking_must_be_thirty_points_ahead_of_both(looking, blind, command, ahead):
-    played = {"looking": looking, "blind": blind, "mean command": command}
-    found = {name: outcomes(every(n)) for name, n in played.items()}
-    assert train_demo.verdict(found) is ahead
-    assert rate(found["looking"]).value == looking / 50
-
-
-def test_few_episodes_are_no_proof():
-    found = {n: outcomes(every(s), of=1) for n, s in (("looking", 1), ("blind", 0), ("mean command", 0))}
-    few = {n: o[:2] for n, o in found.items()}
-    assert train_demo.verdict(found)
-    assert not train_demo.verdict(few)
-
-
-def test_a_difference_is_paired_by_task_and_seed():
-    looking, blind = outcomes(every(3), of=4), outcomes(every(1), of=4)
-    found = train_demo.difference(looking, blind[::-1])
-    assert (found.value, found.n) == (0.5, 4 * len(DEFAULT_TASKS))
-    assert 0.25 < found.low < 0.5 < found.high < 0.75
-    with pytest.raises(SettingsError, match="cannot be paired"):
-        train_demo.difference(looking, blind[1:])
-
-
-def chosen(output, **changes):
-    given = {"steps": None, "rollouts": 50, "demonstrations": 50, "human": None, "recording": None, "workers": 2}
-    return argparse.Namespace(output=output, **{**given, **changes})
-
-
-def test_an_output_that_was_made_with_another_choice_is_refused(tmp_path):
-    train_demo.Study(chosen(tmp_path)).choose()
-    train_demo.Study(chosen(tmp_path, steps=1500, workers=1)).choose()  # the same, said otherwise
-    for changes in (
-        {"steps": 20},
-        {"rollouts": 2},
-        {"demonstrations": 1},
-        {"human": tmp_path},
-        {"recording": tmp_path},
-    ):
-        with pytest.raises(SettingsError, match=f"was made with (no )?--{next(iter(changes))}.* another --output"):
-            train_demo.Study(chosen(tmp_path, **changes)).choose()
-    (tmp_path / "choice.json").unlink()
-    (tmp_path / "expert.json").write_text("[]")
-    with pytest.raises(SettingsError, match=r"holds expert\.json but no choice\.json"):
-        train_demo.Study(chosen(tmp_path)).choose()
-
-
-def test_only_a_run_that_was_killed_is_said_to_be_killed(tmp_path):
-    latest = tmp_path / "latest"
-    latest.write_text("step-0000001\n")
-
-    def run(words):
-        return subprocess.Popen([sys.executable, "-c", words], start_new_session=True)
-
-    assert killed_run.kill_after(run("import time; time.sleep(60)"), latest, beyond_s=0) == "step-0000001"
-    ended = run("")
-    ended.wait()
-    with pytest.raises(SettingsError, match=r"ended by itself with 0 before it could be killed.* more --steps"):
-        killed_run.kill_after(ended, latest, beyond_s=0)
-
-
-def test_a_learning_curve_counts_steps_that_were_done_again_once(tmp_path):
-    log = tmp_path / "log.jsonl"
-    log.write_text("\n".join(json.dumps({"step": s, "flow": f}) for s, f in [(1, 9.0), (2, 4.0), (2, 2.0), (3, 1.0)]))
-    assert train_demo.curve(log, points=3) == "1: 9.000, 2: 2.000, 3: 1.000"
